@@ -1,0 +1,1 @@
+"""Closed loop: collect demonstrations, roll out policies, measure, verify, keep results."""

@@ -1,0 +1,81 @@
+"""Every error a caller can act on, in one tree.
+
+A message says where, what was got, what was expected, and what to do next::
+
+    GenbaError
+    ├── ConfigError         a choice or a fact in a file or on the command line is wrong
+    │   └── RegistryError   a name that no registry knows
+    ├── SpecError           an observation, action or episode that does not fit its embodiment
+    ├── DataError           stored or imported data cannot be used
+    │   ├── CorruptShardError   a shard is truncated or its digest differs
+    │   ├── ReaderError         a foreign log cannot be read, or its description does not match it
+    │   └── StorageError        writing failed (a full disk); what was stored before is intact
+    ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
+    ├── BundleError         a bundle is damaged or made for another embodiment
+    ├── SimulatorError      a simulator could not start or broke off
+    └── VerificationError   an independent verifier contradicts a reported outcome
+
+A refusal that a control loop expects (a limit, a missed deadline) is a value, not an exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GenbaError(Exception):
+    """Base of every error that Genba raises on purpose."""
+
+
+class ConfigError(GenbaError):
+    """A fact or a choice that cannot be accepted."""
+
+
+class RegistryError(ConfigError):
+    """A name that no registry knows."""
+
+
+class SpecError(GenbaError):
+    """Data that does not fit the embodiment it claims."""
+
+
+class DataError(GenbaError):
+    """Stored or imported data that cannot be used."""
+
+
+class CorruptShardError(DataError):
+    """A shard that is truncated or whose digest differs from the catalog's."""
+
+
+class ReaderError(DataError):
+    """A foreign log that cannot be read, or whose description does not match it."""
+
+
+class StorageError(DataError):
+    """Writing failed; everything stored before is intact."""
+
+
+class CheckpointError(GenbaError):
+    """A checkpoint that is missing, damaged, or of another architecture."""
+
+
+class BundleError(GenbaError):
+    """A bundle that is damaged or made for another embodiment."""
+
+
+class SimulatorError(GenbaError):
+    """A simulator that could not start or broke off."""
+
+
+class VerificationError(GenbaError):
+    """An independent verifier contradicts a reported outcome."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known word, or the list of known words."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""

@@ -1,0 +1,1 @@
+"""Arm: a Franka Panda that adapts its grip."""

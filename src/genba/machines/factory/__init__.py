@@ -1,0 +1,1 @@
+"""Factory: several lines, one component short."""

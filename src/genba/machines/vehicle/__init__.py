@@ -1,0 +1,1 @@
+"""Vehicle: a car at an urban intersection."""

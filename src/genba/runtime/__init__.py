@@ -1,0 +1,1 @@
+"""What runs beside a machine: bundle, engine, executor with its deadline, the loop, the recorder."""

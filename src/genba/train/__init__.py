@@ -1,0 +1,1 @@
+"""Training: recipes, mesh, loader, optimizer, checkpoint, the loop on one page, the dry-run."""
