@@ -73,7 +73,9 @@ class ActionDimension:
     linear_below: float = 1.0
     #: ``"channel.dimension"`` whose newest value the action is learnt relative to; empty for absolute
     relative_to: str = ""
-    #: what the machine does when nothing else is known: the value of a safe stop, in ``unit``
+    #: what the machine does when no action is there in time: keep the last value, or go to ``safe``
+    on_fault: Literal["hold", "safe"] = "safe"
+    #: the value of a safe stop, in ``unit``
     safe: float = 0.0
 
     def __post_init__(self) -> None:
