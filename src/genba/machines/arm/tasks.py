@@ -1,0 +1,41 @@
+"""The benchmark problem of the arm: ``arm/grip@1``. Its parts stand in this folder's other files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from genba.machines.arm.baselines import FIXED_FORCES_N, FixedForce, Oracle, Reactive
+from genba.machines.arm.expert import GripExpert
+from genba.machines.arm.picture import draw
+from genba.machines.arm.simulator import MAX_STEPS, GripEnv
+from genba.machines.arm.verifier import METRICS, verify
+from genba.spec.embodiment import load_embodiment
+from genba.spec.protocols import Env, Policy
+from genba.spec.task import Task
+
+
+def _fixed(force_n: int) -> Callable[[Env], Policy]:
+    return lambda env: FixedForce(float(force_n), f"fixed_{force_n}n")
+
+
+GRIP = Task(
+    id="arm/grip@1",
+    description="Lift a box of unknown mass, friction and strength, keep it while shaken, do not crush it.",
+    embodiment=load_embodiment("arm/panda-grip@1"),
+    make_env=GripEnv,
+    policies={
+        "expert": GripExpert,
+        "reactive": lambda env: Reactive(),
+        "oracle": Oracle,
+        **{f"fixed_{force_n}n": _fixed(force_n) for force_n in FIXED_FORCES_N},
+    },
+    expert="expert",
+    baselines=("fixed_6n", "reactive"),
+    verify=verify,
+    draw=draw,
+    metrics=METRICS,
+    primary="success",
+    train_seeds=range(1_000_000),
+    test_seeds=range(1_000_000, 1_000_300),
+    max_steps=MAX_STEPS,
+)
