@@ -54,13 +54,16 @@ def compile_rules(
     """Compile ``RULES`` for tokens of known groups and nominal times to a boolean mask ``[query, key]``."""
     later = key_times[None, :] > query_times[:, None] + 1e-9
     apart = (key_times[None, :] - query_times[:, None]).abs() > 1e-9
-    allowed = torch.zeros(len(query_groups), len(key_groups), dtype=torch.bool)
-    for i, query in enumerate(query_groups):
-        for j, key in enumerate(key_groups):
+    sees = {Rule.ALL: torch.ones_like(later), Rule.CAUSAL: ~later, Rule.CURRENT: ~apart}
+    allowed = torch.zeros_like(later)
+    # By pair of groups, not by pair of tokens: large presets have a thousand tokens.
+    for query in set(query_groups):
+        for key in set(key_groups):
             rule = RULES.get((query, key), Rule.NEVER)
-            allowed[i, j] = rule is Rule.ALL or (
-                (rule is Rule.CAUSAL and not later[i, j]) or (rule is Rule.CURRENT and not apart[i, j])
-            )
+            if rule is not Rule.NEVER:
+                of_query = torch.tensor([group == query for group in query_groups], device=later.device)
+                of_key = torch.tensor([group == key for group in key_groups], device=later.device)
+                allowed |= of_query[:, None] & of_key[None, :] & sees[rule]
     return allowed
 
 
