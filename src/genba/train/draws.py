@@ -1,0 +1,39 @@
+"""Everything random of a training batch, drawn outside the model: the same for any number of ranks and after a resume.
+
+A draw depends on (seed, train step, embodiment, place in the global batch) alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from genba.model.config import ModelConfig
+from genba.spec.embodiment import Embodiment
+
+
+def draw(
+    embodiment: Embodiment, config: ModelConfig, *, seed: int, step: int, batch: int, rank: int = 0, world_size: int = 1
+) -> dict[str, np.ndarray]:
+    """Draw for this rank's share of a global batch of ``batch`` windows.
+
+    Returns:
+        ``flow.noise`` float32 ``[share, flow samples, chunk, dimension]`` (standard normal) and ``flow.time`` float32
+        ``[share, flow samples]`` (Beta(flow_alpha, 1) stretched to end at 0.001, as in pi0, arXiv 2410.24164, appendix
+        B, with time reversed), where there are continuous actions; ``dropout.<channel>`` bool ``[share]``, where
+        channels are hidden.
+    """
+    rng = np.random.default_rng([seed, step, zlib.crc32(embodiment.id.encode())])
+    out: dict[str, np.ndarray] = {}
+    dimensions = len(embodiment.action.continuous)
+    if dimensions:
+        shape = (batch, config.flow_samples, embodiment.control.chunk_length, dimensions)
+        out["flow.noise"] = rng.standard_normal(shape, np.float32)
+        time = rng.beta(config.flow_alpha, 1.0, shape[:2]).astype(np.float32)
+        out["flow.time"] = 0.001 + 0.999 * time
+    if config.modality_dropout:
+        for channel in embodiment.channels:
+            out[f"dropout.{channel.name}"] = rng.random(batch) < config.modality_dropout
+    share = batch // world_size
+    return {name: array[rank * share : (rank + 1) * share] for name, array in out.items()}

@@ -1,0 +1,82 @@
+"""Batches for the loop: windows of every embodiment plus their draws, made ahead in a thread.
+
+A batch is addressed by its train step alone, so a resumed run and any number of ranks see the same ones. numpy releases
+the interpreter's lock in the gathers that cost time, so a thread is enough to keep the loop from waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genba.data.mixture import Mixture
+from genba.model.config import ModelConfig
+from genba.spec.embodiment import Embodiment
+from genba.train.draws import draw
+
+Batch = dict[str, dict[str, Tensor]]
+
+
+class Loader:
+    """Iterates over the batches of train steps ``start`` to ``stop``."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        embodiments: Mapping[str, Embodiment],
+        config: ModelConfig,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | None = None,
+        ahead: int = 2,
+    ) -> None:
+        self.mixture, self.embodiments, self.config = mixture, embodiments, config
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.device = device or torch.device("cpu")
+        self.ahead = ahead
+
+    def batch(self, step: int) -> Batch:
+        """Make the batch of one train step: embodiment id -> name -> tensor with this rank's share."""
+        out: Batch = {}
+        for embodiment_id, arrays in self.mixture.batch(step, self.rank, self.world_size).items():
+            arrays = crop(arrays) | draw(
+                self.embodiments[embodiment_id],
+                self.config,
+                seed=self.seed,
+                step=step,
+                batch=self.mixture.batch_sizes[embodiment_id],
+                rank=self.rank,
+                world_size=self.world_size,
+            )
+            out[embodiment_id] = {
+                name: torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for name, array in arrays.items()
+            }
+        return out
+
+    def steps(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+        """Yield (train step, batch), the next ones being made meanwhile."""
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
+            waiting: dict[int, Future[Batch]] = {}
+            for step in range(start, stop):
+                for coming in range(step, min(step + self.ahead + 1, stop)):
+                    if coming not in waiting:
+                        waiting[coming] = pool.submit(self.batch, coming)
+                yield step, waiting.pop(step).result()
+
+
+def crop(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cut point clouds to the most points that the batch holds: padding costs time and changes nothing."""
+    out = dict(arrays)
+    for name, mask in arrays.items():
+        if name.endswith(".mask") and mask.ndim == 3 and f"{name[:-5]}.values" in arrays:
+            values = arrays[f"{name[:-5]}.values"]
+            if values.ndim == 4:
+                most = max(1, int(mask.sum(-1).max()))
+                out[name], out[f"{name[:-5]}.values"] = mask[:, :, :most], values[:, :, :most]
+    return out
