@@ -1,1 +1,5 @@
-"""What runs beside a machine: bundle, engine, executor with its deadline, the loop, the recorder."""
+"""A model on its machine: bundle, engine, policy, executor, loop, recorder.
+
+Everything but ``export`` and ``torch_engine`` runs without torch. Read in this order: ``bundle``, ``engine``,
+``policy``, ``executor``, ``loop``.
+"""

@@ -1,0 +1,145 @@
+"""Engines: what runs a bundle's two graphs. An engine knows arrays, not machines or time.
+
+``OnnxEngine`` is the one that is deployed: one thread, so that the same inputs give the same bits and a neighbour is
+not disturbed. When it starts it warms up and repeats the bundle's golden vectors: a runtime that picks another
+precision on another processor is found before it moves anything. Read next: ``policy``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import onnxruntime
+
+from genba.errors import BundleError
+from genba.runtime.bundle import ENCODER, FLOW, Bundle
+from genba.spec.embodiment import Embodiment
+from genba.spec.statistics import Statistics
+
+#: greatest difference from the golden vectors, in normalised units: 5 000 times the rounding of a small network and a
+#: hundredth of what half precision would show
+GOLDEN_TOLERANCE = 1e-3
+#: the encoder's outputs that the flow attends to
+MEMORY = ("keys", "values", "memory_mask")
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs the two graphs of one embodiment's model."""
+
+    embodiment: Embodiment
+    statistics: Statistics
+    #: flow steps to take when there is time for all
+    flow_steps: int
+    #: ``"zero"`` or ``"gaussian"``
+    noise: str
+    #: sha256 over all weights
+    weights_digest: str
+
+    def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the encoder on ``Normalizer.pack``'s arrays; outputs by name with a leading batch axis of 1."""
+        ...
+
+    def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run one flow step's network; ``noisy`` and the result float32 ``[1, chunk, dimension]``, time in [0, 1]."""
+        ...
+
+
+class OnnxEngine:
+    """Runs a bundle with onnxruntime on one CPU thread.
+
+    Raises:
+        BundleError: a graph cannot be loaded, or does not repeat the golden vectors on this computer.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.embodiment = bundle.embodiment
+        self.statistics = bundle.statistics
+        self.flow_steps = bundle.flow_steps
+        self.noise = bundle.noise
+        self.weights_digest = bundle.weights_digest
+        self._encoder = _session(bundle, ENCODER)
+        self._flow = _session(bundle, FLOW) if bundle.embodiment.action.continuous else None
+        self._encoder_inputs = [node.name for node in self._encoder.get_inputs()]
+        self._encoder_outputs = [node.name for node in self._encoder.get_outputs()]
+        self._flow_inputs = [] if self._flow is None else [node.name for node in self._flow.get_inputs()]
+        #: greatest difference from the golden vectors found at the start, in normalised units
+        self.golden_difference = self_test(self, bundle)
+
+    def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the encoder."""
+        feed = {name: packed[name][None] for name in self._encoder_inputs}
+        return dict(zip(self._encoder_outputs, self._encoder.run(None, feed), strict=True))
+
+    def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run one flow step's network."""
+        assert self._flow is not None, f"{self.embodiment.id} has no continuous actions"
+        feed = {"noisy": noisy, "time": np.array([time], np.float32), **{name: memory[name] for name in MEMORY}}
+        return self._flow.run(None, {name: feed[name] for name in self._flow_inputs})[0]
+
+
+def integrate(engine: Engine, noise: np.ndarray, memory: Mapping[str, np.ndarray], num_steps: int) -> np.ndarray:
+    """Integrate the flow from noise (time 1) to actions (time 0) in equal Euler steps.
+
+    Args:
+        engine: runs the network.
+        noise: float32 ``[1, chunk, dimension]``.
+        memory: what ``Engine.encode`` returned.
+        num_steps: at least 1.
+
+    Source: Lipman et al. 2023, "Flow matching for generative modeling", with x_t = t * noise + (1 - t) * action, so
+        that dx/dt = noise - action is what the network predicts.
+    """
+    x = noise
+    for k in range(num_steps):
+        x = x - engine.velocity(x, 1.0 - k / num_steps, memory) / np.float32(num_steps)
+    return x
+
+
+def self_test(engine: Engine, bundle: Bundle) -> float:
+    """Repeat the bundle's golden vectors and return the greatest difference, in normalised units.
+
+    Raises:
+        BundleError: an output is further off than ``GOLDEN_TOLERANCE``.
+    """
+    golden = bundle.golden()
+    packed = {name.removeprefix("packed/"): array for name, array in golden.items() if name.startswith("packed/")}
+    outputs = engine.encode(packed)
+    if "noise" in golden:
+        outputs["actions"] = integrate(engine, golden["noise"], outputs, bundle.flow_steps)
+    worst = 0.0
+    for name, expected in golden.items():
+        if name.startswith("expected/"):
+            got = outputs[name.removeprefix("expected/")]
+            off = difference(got, expected)
+            if not off <= GOLDEN_TOLERANCE:
+                raise BundleError(
+                    f"{bundle.path}: {name.removeprefix('expected/')}: differs by {off:.2g} from the golden vectors, "
+                    f"expected at most {GOLDEN_TOLERANCE:g}; this computer does not compute what was exported"
+                )
+            worst = max(worst, off)
+    return worst
+
+
+def difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Return the greatest absolute difference; equal infinities do not differ, anything else infinite does."""
+    if got.shape != expected.shape:
+        return float("inf")
+    same = got == expected
+    apart = np.abs(np.where(same, 0.0, got) - np.where(same, 0.0, expected))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def _session(bundle: Bundle, name: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(bundle.path / name), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises several unrelated classes
+        raise BundleError(f"{bundle.path / name}: onnxruntime cannot load it ({error}); export it again") from error

@@ -1,0 +1,218 @@
+"""Export: a trained model becomes a bundle, and only if the exported graphs compute what the model does.
+
+The graphs are exported to ONNX, run by the engine that will run them on the machine, and compared with torch on
+inputs with missing samples and rows. The directory appears under its name only when it is whole. Read next:
+``bundle``, which reads it without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genba.errors import BundleError
+from genba.model.graphs import EncoderGraph, FlowGraph
+from genba.model.world_action_model import WorldActionModel
+from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, MANIFEST, Bundle, digest_file, manifest_of
+from genba.runtime.engine import MEMORY, OnnxEngine, difference, integrate
+from genba.runtime.torch_engine import TorchEngine, weights_digest
+from genba.spec.embodiment import Embodiment
+from genba.spec.normalise import packed_shapes
+from genba.spec.statistics import Statistics
+
+OPSET = 20
+#: greatest difference between the exported graphs and torch, in normalised units
+EXPORT_TOLERANCE = 1e-4
+#: one file holds up to 2 GB; larger weights go into files beside the graph
+EMBED_BELOW_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """What an export found.
+
+    Attributes:
+        path: where the bundle is.
+        max_difference: greatest difference from torch, in normalised units.
+        num_bytes: of all files.
+        weights_digest: sha256 over all weights.
+    """
+
+    path: Path
+    max_difference: float
+    num_bytes: int
+    weights_digest: str
+
+
+def export_bundle(
+    model: WorldActionModel,
+    embodiment: Embodiment,
+    statistics: Statistics,
+    path: Path | str,
+    *,
+    provenance: Mapping[str, Any],
+    flow_steps: int = 4,
+    noise: str = "zero",
+) -> ExportReport:
+    """Write a bundle of ``model`` for one machine to ``path``; a bundle already there is replaced.
+
+    Args:
+        model: with parts for ``embodiment``; it is copied, not changed.
+        embodiment: the machine.
+        statistics: what the model's inputs were normalised with.
+        path: a directory to be.
+        provenance: where the weights come from, as plain JSON values.
+        flow_steps: flow steps to take when there is time for all.
+        noise: ``"zero"`` (deterministic) or ``"gaussian"`` (seeded draws).
+
+    Raises:
+        BundleError: the exported graphs differ from torch by more than ``EXPORT_TOLERANCE``, or ``path`` holds
+            something that is no bundle.
+    """
+    path = Path(path)
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise BundleError(f"{path}: exists and is no bundle; choose another path or remove it")
+    model = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    reference = TorchEngine(model, embodiment, statistics, flow_steps=flow_steps, noise=noise)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        _export(EncoderGraph(model, embodiment), temporary / ENCODER)
+        if embodiment.action.continuous:
+            _export(FlowGraph(model, embodiment), temporary / FLOW)
+        np.savez(temporary / GOLDEN, **_golden(reference, np.random.default_rng(0)))
+        files = {file.name: digest_file(file) for file in temporary.iterdir()}
+        manifest = manifest_of(
+            embodiment,
+            statistics,
+            flow_steps=flow_steps,
+            noise=noise,
+            weights_digest=weights_digest(model),
+            provenance=provenance,
+            files=files,
+        )
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        engine = OnnxEngine(Bundle.read(temporary, embodiment))
+        worst = max(_compare(engine, reference, seed) for seed in range(3))
+        if not worst <= EXPORT_TOLERANCE:
+            raise BundleError(
+                f"{embodiment.id}: the exported graphs differ from torch by {worst:.2g}, expected at most "
+                f"{EXPORT_TOLERANCE:g}; nothing was written"
+            )
+        if path.exists():
+            shutil.rmtree(path)
+        # mkdtemp is private to its maker; what is deployed is readable like any other file
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    num_bytes = sum(file.stat().st_size for file in path.iterdir())
+    return ExportReport(path=path, max_difference=worst, num_bytes=num_bytes, weights_digest=reference.weights_digest)
+
+
+def random_inputs(embodiment: Embodiment, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw packed inputs with missing samples, unequal rows and masked pairs, as a machine has them."""
+    packed: dict[str, np.ndarray] = {}
+    rows = {c.name: int(rng.integers(1, c.max_rows + 1)) for c in embodiment.entities}
+    ends = {r.name: (rows[r.source], rows[r.target]) for r in embodiment.relation}
+    for name, (shape, dtype) in packed_shapes(embodiment).items():
+        channel, _, part = name.rpartition(".")
+        if part == "mask":
+            mask = rng.random(shape) < 0.8
+            if channel in rows:
+                mask = np.arange(shape[0]) < rows[channel]
+            elif channel in ends:
+                sources, targets = ends[channel]
+                mask[:, 0] = True
+                mask[sources:] = False
+                mask[:, targets:] = False
+            else:
+                mask[-1] = True
+            packed[name] = mask
+        elif part == "age_s":
+            packed[name] = -np.sort(rng.random(shape).astype(dtype))[::-1]
+        elif dtype.kind == "f":
+            packed[name] = rng.standard_normal(shape).astype(dtype)
+        else:
+            packed[name] = rng.integers(0, 256, shape).astype(dtype)
+    for name, array in packed.items():
+        channel, _, part = name.rpartition(".")
+        mask = packed.get(f"{channel}.mask")
+        if part == "values" and mask is not None:
+            # what is missing is 0, as the normaliser leaves it
+            array[~mask] = 0
+    return {name: np.ascontiguousarray(array) for name, array in packed.items()}
+
+
+def _golden(reference: TorchEngine, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    packed = random_inputs(reference.embodiment, rng)
+    golden = {f"packed/{name}": array for name, array in packed.items()}
+    outputs = reference.encode(packed)
+    golden |= {f"expected/{name}": array for name, array in outputs.items() if name not in MEMORY}
+    if reference.embodiment.action.continuous:
+        golden["noise"] = rng.standard_normal(_chunk_shape(reference.embodiment)).astype(np.float32)
+        golden["expected/actions"] = integrate(reference, golden["noise"], outputs, reference.flow_steps)
+    return golden
+
+
+def _compare(engine: OnnxEngine, reference: TorchEngine, seed: int) -> float:
+    """Return the greatest difference between two engines on random inputs."""
+    rng = np.random.default_rng([seed, 1])
+    packed = random_inputs(engine.embodiment, rng)
+    ours, theirs = engine.encode(packed), reference.encode(packed)
+    names = [name for name in theirs if name not in MEMORY]
+    if engine.embodiment.action.continuous:
+        noise = rng.standard_normal(_chunk_shape(engine.embodiment)).astype(np.float32)
+        for outputs, runner in ((ours, engine), (theirs, reference)):
+            outputs["actions"] = integrate(runner, noise, outputs, reference.flow_steps)
+        names.append("actions")
+    return max(difference(ours[name], theirs[name]) for name in names)
+
+
+def _chunk_shape(embodiment: Embodiment) -> tuple[int, int, int]:
+    return 1, embodiment.control.chunk_length, len(embodiment.action.continuous)
+
+
+def _export(graph: EncoderGraph | FlowGraph, path: Path) -> None:
+    num_bytes = sum(parameter.numel() * parameter.element_size() for parameter in graph.parameters())
+    # the exporter prints progress and warns about its own internals; a failure still raises
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph.eval(),
+            graph.example_inputs(),
+            str(path),
+            input_names=list(graph.input_names),
+            output_names=list(graph.output_names),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            external_data=num_bytes > EMBED_BELOW_BYTES,
+        )
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Any:
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

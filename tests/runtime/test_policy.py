@@ -1,0 +1,104 @@
+"""An engine's answer is a valid chunk, the same for the same seed, with as many flow steps as there is time for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toy
+
+from genba.errors import BundleError
+from genba.runtime.bundle import Bundle
+from genba.runtime.engine import OnnxEngine, integrate
+from genba.runtime.policy import EnginePolicy
+from genba.spec.conformance import check_chunk
+from genba.spec.observation import observe
+from genba.spec.protocols import Policy
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowEngine:
+    """A real engine on a computer where each flow step takes one second of ``clock``, and encoding none."""
+
+    def __init__(self, engine: OnnxEngine, clock: Clock) -> None:
+        self.engine, self.clock = engine, clock
+
+    def __getattr__(self, name: str):
+        return getattr(self.engine, name)
+
+    def velocity(self, noisy, time, memory):
+        self.clock.now += 1.0
+        return self.engine.velocity(noisy, time, memory)
+
+
+@pytest.fixture(scope="module")
+def engine(bundles):
+    return OnnxEngine(Bundle.read(bundles["toy/cart@1"].path))
+
+
+def observed(task, seed=0):
+    env = task.make_env()
+    return observe(env.embodiment, env.reset(seed).samples, 0)
+
+
+def test_a_chunk_fits_the_embodiment(bundles):
+    for task in (toy.CART, toy.LINES):
+        policy = EnginePolicy(OnnxEngine(Bundle.read(bundles[task.embodiment.id].path)))
+        assert isinstance(policy, Policy)
+        observation = observed(task)
+        check_chunk(task.embodiment, policy.act(observation), observation)
+
+
+def test_zero_noise_repeats_and_gaussian_noise_follows_the_seed(engine):
+    observation = observed(toy.CART)
+    zero = EnginePolicy(engine)
+    first, second = zero.act(observation).continuous, zero.act(observation).continuous
+    np.testing.assert_array_equal(first, second)
+    gaussian = EnginePolicy(engine, noise="gaussian")
+    draws = []
+    for seed in (1, 1, 2):
+        gaussian.reset(seed)
+        draws.append(gaussian.act(observation).continuous)
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+def test_the_answer_is_the_flow_integrated_in_equal_steps_and_unpacked(engine):
+    observation, policy = observed(toy.CART), EnginePolicy(engine, flow_steps=4)
+    packed = policy._normalizer.pack(observation)
+    normalised = integrate(engine, np.zeros((1, 8, 1), np.float32), engine.encode(packed), 4)
+    stats = engine.statistics["action"]
+    np.testing.assert_allclose(
+        policy.act(observation).continuous, normalised[0] * stats.std + stats.mean, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("time_left_s", "expected"),
+    [(100.0, 6), (6.5, 6), (3.5, 3), (1.5, 1), (0.0, 1), (-5.0, 1)],
+)
+def test_as_many_flow_steps_as_fit_before_the_deadline_but_never_none(engine, time_left_s, expected):
+    clock = Clock()
+    policy = EnginePolicy(SlowEngine(engine, clock), flow_steps=6, clock=clock)
+    policy.act(observed(toy.CART))  # learns that a step takes 1 s
+    assert policy.flow_steps_taken == 6
+    chunk = policy.act(observed(toy.CART), deadline=clock.now + time_left_s)
+    assert policy.flow_steps_taken == expected
+    # fewer steps are longer steps: the answer is that of ``expected`` equal steps, not a half-way point
+    fewer = EnginePolicy(engine, flow_steps=expected).act(observed(toy.CART))
+    np.testing.assert_allclose(chunk.continuous, fewer.continuous, rtol=1e-5, atol=1e-5)
+
+
+def test_impossible_choices_are_refused(engine):
+    with pytest.raises(BundleError, match="flow_steps, noise: got 0, 'zero'"):
+        EnginePolicy(engine, flow_steps=0)
+    with pytest.raises(BundleError, match="flow_steps, noise: got 4, 'pink'"):
+        EnginePolicy(engine, noise="pink")
