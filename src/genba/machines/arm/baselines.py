@@ -7,6 +7,8 @@ from the pads' noisy forces alone: what a model must match. ``oracle`` knows mas
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from genba.machines.arm.expert import LIFTING_MPS, MEMORY_S, grip, truth
@@ -27,9 +29,9 @@ _SAMPLES = 4
 
 
 class FixedForce:
-    """Commands one force, waits until it is there, and lifts."""
+    """Commands one force per episode, waits until it is there, and lifts."""
 
-    def __init__(self, force_n: float, name: str) -> None:
+    def __init__(self, force_n: Callable[[], float], name: str) -> None:
         self.name = name
         self._force_n = force_n
         self._start_ns: int | None = None
@@ -43,7 +45,7 @@ class FixedForce:
         if self._start_ns is None:
             self._start_ns = observation.time_ns
         closed = observation.time_ns - self._start_ns >= CLOSING_S * SECOND_NS
-        return _answer(observation, self._force_n, LIFTING_MPS if closed else 0.0)
+        return _answer(observation, self._force_n(), LIFTING_MPS if closed else 0.0)
 
 
 class Reactive:
@@ -73,24 +75,15 @@ class Reactive:
         return _answer(observation, *grip(command_n, loads_n, self._friction, height_m))
 
 
-class Oracle:
-    """Commands a small margin over the truly required force; the ceiling, and no fair competitor."""
+def oracle(env: Env) -> FixedForce:
+    """Return the policy that commands a small margin over the truly required force; the ceiling, no fair competitor."""
+    known = truth(env)
 
-    name = "oracle"
+    def force_n() -> float:
+        assert known.thing is not None, "the environment is reset before the policy acts"
+        return ORACLE_MARGIN * known.thing.required_force_n
 
-    def __init__(self, env: Env) -> None:
-        self._env = truth(env)
-        self._fixed = FixedForce(0.0, self.name)
-
-    def reset(self, seed: int) -> None:
-        """Forget when the episode began."""
-        self._fixed.reset(seed)
-
-    def act(self, observation: Observation) -> ActionChunk:
-        """Answer with one action."""
-        assert self._env.thing is not None
-        self._fixed._force_n = ORACLE_MARGIN * self._env.thing.required_force_n
-        return self._fixed.act(observation)
+    return FixedForce(force_n, "oracle")
 
 
 def _answer(observation: Observation, force_n: float, speed_mps: float) -> ActionChunk:

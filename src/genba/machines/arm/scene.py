@@ -117,7 +117,7 @@ def _scene_xml(folder: Path) -> str:
       </asset>
       <worldbody>
         <light pos="1.2 -0.8 2" dir="-0.5 0.4 -1" diffuse="0.7 0.7 0.7"/>
-        <camera name="close" pos="1.18 0.34 0.56" xyaxes="-0.43 0.9 0 -0.32 -0.155 0.935" fovy="38"/>
+        <camera name="close" pos="1.12 0.5 0.5" xyaxes="-0.6278 0.7784 0.0000 -0.1579 -0.1273 0.9792" fovy="36"/>
         <geom name="table" type="box" size="0.3 0.4 0.02" pos="0.55 0 {TABLE_HEIGHT_M - 0.02}" contype="16"
               conaffinity="8" rgba="0.75 0.72 0.68 1"/>
         <include file="{parts}/chain.xml"/>

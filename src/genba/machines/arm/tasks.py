@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from genba.machines.arm.baselines import FIXED_FORCES_N, FixedForce, Oracle, Reactive
+from genba.machines.arm.baselines import FIXED_FORCES_N, FixedForce, Reactive, oracle
 from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.picture import draw
 from genba.machines.arm.simulator import MAX_STEPS, GripEnv
@@ -15,7 +15,7 @@ from genba.spec.task import Task
 
 
 def _fixed(force_n: int) -> Callable[[Env], Policy]:
-    return lambda env: FixedForce(float(force_n), f"fixed_{force_n}n")
+    return lambda env: FixedForce(lambda: float(force_n), f"fixed_{force_n}n")
 
 
 GRIP = Task(
@@ -26,7 +26,7 @@ GRIP = Task(
     policies={
         "expert": GripExpert,
         "reactive": lambda env: Reactive(),
-        "oracle": Oracle,
+        "oracle": oracle,
         **{f"fixed_{force_n}n": _fixed(force_n) for force_n in FIXED_FORCES_N},
     },
     expert="expert",
