@@ -19,11 +19,12 @@ import numpy as np
 from genba.errors import VerificationError
 from genba.spec.task import Metric
 
-#: The limits of success: seconds above the crush load, metres slid, metres lifted, seconds kept after the lift.
+#: The limits of success: seconds above the crush load, metres slid, metres lifted, seconds kept from that height on
+#: (shake and rest last 2.0 s, and the last 10 mm of the lift 0.1 s at the least).
 CRUSH_TIME_S = 0.010
 SLIP_LIMIT_M = 0.015
 LIFT_LIMIT_M = 0.140
-KEEP_TIME_S = 1.95
+KEEP_TIME_S = 2.06
 #: The object has left the pads when it slid this far, or when a pad feels nothing at the end.
 LEFT_PADS_M = 0.040
 FEELS_NOTHING_N = 0.02
