@@ -9,7 +9,7 @@ import numpy as np
 
 from genba.errors import SpecError
 from genba.spec.action import Action, ActionChunk
-from genba.spec.embodiment import Embodiment
+from genba.spec.embodiment import CameraChannel, Embodiment, EntitiesChannel, PointsChannel, TelemetryChannel
 from genba.spec.episode import ACTION, LABEL, Episode
 from genba.spec.observation import Observation, observe
 from genba.spec.protocols import Env, Policy, Step
@@ -33,17 +33,17 @@ def check_stream(embodiment: Embodiment, name: str, stream: Stream) -> None:
         channel = embodiment.channel(name)
     except KeyError as error:
         raise SpecError(str(error.args[0])) from None
-    match channel.modality:
-        case "telemetry":
+    match channel:
+        case TelemetryChannel():
             _expect(place, "values", stream.values, np.float32, (None, len(channel.dimensions)))
-        case "camera":
+        case CameraChannel():
             _expect(place, "values", stream.values, np.uint8, (None, channel.height, channel.width, 3))
-        case "points":
+        case PointsChannel():
             _expect(place, "values", stream.values, np.float32, (None, 3))
             _expect_ragged(place, stream, channel.max_points)
             if len(stream.values) and float(np.linalg.norm(stream.values, axis=1).max()) > channel.range_max_m * 1.01:
                 raise SpecError(f"{place}: got a return beyond range_max_m = {channel.range_max_m} m")
-        case "entities":
+        case EntitiesChannel():
             _expect(place, "values", stream.values, np.float32, (None, len(channel.dimensions)))
             _expect_ragged(place, stream, channel.max_rows)
     for i, dimension in enumerate(getattr(channel, "dimensions", ())):

@@ -150,7 +150,8 @@ class Normalizer:
         scaled = np.where(known, np.clip(scaled, -CLIP, CLIP), 0.0)
         if not any(dimension.categories for dimension in dimensions):
             return scaled.astype(np.float32), known
-        parts, masks = [], []
+        parts: list[np.ndarray] = []
+        masks: list[np.ndarray] = []
         for i, dimension in enumerate(dimensions):
             if dimension.categories:
                 classes = np.where(known[..., i], values[..., i], -1).astype(np.int64)
