@@ -86,7 +86,9 @@ def test_symlog_is_logarithmic_far_out_and_linear_near_zero():
     dimension = (Dimension(name="force", unit="N", low=-1, high=1, scale="symlog", linear_below=0.5),)
     # log(1 + 0.5 (e - 1) / 0.5) = 1 by construction; its sign is kept; near 0 the slope is 1 / linear_below = 2.
     far = 0.5 * (np.e - 1)
-    np.testing.assert_allclose(apply_scale(np.array([[far], [-far], [1e-6]]), dimension)[:, 0], [1, -1, 2e-6], rtol=1e-5)
+    np.testing.assert_allclose(
+        apply_scale(np.array([[far], [-far], [1e-6]]), dimension)[:, 0], [1, -1, 2e-6], rtol=1e-5
+    )
 
 
 def test_actions_are_measured_relative_to_the_base_over_the_whole_chunk():

@@ -39,7 +39,11 @@ def test_as_many_values_as_times():
 
 @pytest.mark.parametrize(
     ("splits", "message"),
-    [([0, 1], r"splits: got int64\[2\], expected int64 \[3\]"), ([0, 2, 1], "does not rise"), ([1, 2, 3], "rise from 0")],
+    [
+        ([0, 1], r"splits: got int64\[2\], expected int64 \[3\]"),
+        ([0, 2, 1], "does not rise"),
+        ([1, 2, 3], "rise from 0"),
+    ],
 )
 def test_splits_that_do_not_cover_the_rows_are_refused(splits, message):
     with pytest.raises(SpecError, match=message):
@@ -63,7 +67,10 @@ def test_a_slice_of_a_ragged_stream_has_the_same_samples_and_copies_nothing(leng
     assert cut.values.size == 0 or np.shares_memory(cut.values, stream.values)
 
 
-@given(first=st.lists(st.integers(0, 3), min_size=1, max_size=5), second=st.lists(st.integers(0, 3), min_size=1, max_size=5))
+@given(
+    first=st.lists(st.integers(0, 3), min_size=1, max_size=5),
+    second=st.lists(st.integers(0, 3), min_size=1, max_size=5),
+)
 def test_joining_ragged_parts_gives_the_samples_of_both_in_order(first, second):
     a, b = _ragged(first), _ragged(second, start_ns=len(first))
     joined = concatenate([a, b])
