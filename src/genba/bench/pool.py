@@ -1,0 +1,130 @@
+"""The parent's side of the workers: hand out seeds, take back what happened, let no error pass.
+
+Workers are started afresh (never forked) with one thread each; a seed goes to whoever is free, so a slow episode holds
+up nobody. Order of completion is not order of seeds; the callers sort.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.connection
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from genba.bench.worker import Done, Job, Runner
+from genba.errors import BundleError, GenbaError, SimulatorError
+
+#: one thread per worker: two workers with two threads each on two cores are slower than two with one
+SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: how long a worker gets to close its simulator
+CLOSE_S = 5.0
+
+
+def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[Done]:
+    """Run a job's seeds and yield each as it is done.
+
+    Args:
+        job: what to do with each seed.
+        seeds: each once.
+        num_workers: processes; 0 runs in this one.
+
+    Raises:
+        SimulatorError: an episode raised or a worker died, naming task and seed.
+        BundleError: the policy's bundle cannot be used.
+    """
+    if num_workers == 0:
+        yield from _run_here(job, seeds)
+        return
+    workers: list[_Worker] = []
+    try:
+        workers += [_start() for _ in range(min(num_workers, len(seeds)))]
+        for worker in workers:
+            # the parent's import path, so that a task in a module of the caller's is found
+            worker.connection.send((job, sys.path))
+        waiting, busy = list(reversed(seeds)), {worker.connection: worker for worker in workers}
+        while busy:
+            for connection in multiprocessing.connection.wait(list(busy)):
+                worker = busy[connection]  # type: ignore[index]
+                answer = worker.receive(job)
+                if isinstance(answer, Done):
+                    yield answer
+                if waiting:
+                    worker.give(waiting.pop())
+                else:
+                    del busy[connection]  # type: ignore[arg-type]
+                    worker.give(None)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _run_here(job: Job, seeds: Sequence[int]) -> Iterator[Done]:
+    runner = Runner(job)
+    try:
+        for seed in seeds:
+            try:
+                done = runner.run(seed)
+            except Exception as error:
+                raise _failed(job, seed, type(error).__name__, str(error)) from error
+            yield done
+    finally:
+        runner.close()
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: multiprocessing.connection.Connection
+    seed: int | None = None
+
+    def give(self, seed: int | None) -> None:
+        self.seed = seed
+        # a worker that is gone is reported by the next receive
+        with contextlib.suppress(BrokenPipeError):
+            self.connection.send(seed)
+
+    def receive(self, job: Job) -> Done | None:
+        """Return what came of the worker's seed, or None once it is ready for its first."""
+        try:
+            answer = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            code = self.process.wait()
+            raise _failed(job, self.seed, "worker", f"the process ended by itself with status {code}") from None
+        if isinstance(answer, tuple):
+            name, message, text = answer
+            error = _failed(job, self.seed, name, message)
+            error.add_note(text)
+            raise error
+        return answer
+
+    def stop(self) -> None:
+        """End the process: by asking, and after a while by force."""
+        self.connection.close()
+        try:
+            self.process.wait(timeout=CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _start() -> _Worker:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "genba.bench.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **SINGLE_THREAD},
+            stdin=subprocess.DEVNULL,
+        )
+    return _Worker(process, multiprocessing.connection.Connection(ours.detach()))
+
+
+def _failed(job: Job, seed: int | None, name: str, message: str) -> GenbaError:
+    if name == "BundleError":
+        return BundleError(message)
+    at = "could not start" if seed is None else f"seed {seed}"
+    return SimulatorError(f"{job.task}: {job.policy_name}: {at}: {name}: {message}")

@@ -1,0 +1,149 @@
+"""Roll a policy out over seeds and say how it did: ``roll_out(task, policy) -> Result``.
+
+A policy is the name of one of the task's own, or the path of a bundle. The task's verifier judges every episode from
+its ground-truth trace. A model is held to its deadline; an expert or a baseline is waited for, and its latency
+reported. Read next: ``collect``, the same loop that keeps the episodes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from genba import __version__
+from genba.bench.metrics import mean_interval, wilson
+from genba.bench.pool import run_seeds
+from genba.bench.progress import EpisodeProgress
+from genba.bench.results import Result, commit, hardware, measure_latency
+from genba.bench.worker import Done, Job, find_task, is_policy
+from genba.errors import ConfigError, nearest
+from genba.runtime.bundle import Bundle
+from genba.runtime.control_log import merged
+from genba.spec.task import Task
+
+#: episodes of a measurement, where none are asked for
+DEFAULT_EPISODES = 50
+
+
+def roll_out(
+    task: str,
+    policy: str | Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    workers: int = 2,
+    keep: Collection[int] = (),
+    name: str | None = None,
+    enforce_deadline: bool | None = None,
+    flow_steps: int | None = None,
+    noise: str | None = None,
+    progress: bool = True,
+) -> Result:
+    """Measure a policy on a task.
+
+    Args:
+        task: a registered task id, or ``"module:attribute"``.
+        policy: the name of one of the task's policies, or a bundle's path.
+        seeds: worlds; None for the first 50 of the task's test seeds.
+        workers: processes, each with its own machine; 0 runs in this process.
+        keep: seeds whose ground-truth trace ``Result.traces`` shall hold.
+        name: what the result calls the policy; None for its own name, ``"model"`` for a bundle.
+        enforce_deadline: whether a late answer is treated as late; None for yes with a bundle, no otherwise.
+        flow_steps: flow steps of a bundle's policy; None for what the bundle says.
+        noise: noise of a bundle's policy; None for what the bundle says.
+        progress: whether to show how far it is.
+
+    Raises:
+        ConfigError: neither a policy of the task nor a bundle; or seeds that stand twice.
+        BundleError: the bundle is damaged or for another machine.
+        SimulatorError: an episode raised; task and seed are named.
+    """
+    found = find_task(task)
+    policy = str(policy)
+    seeds = list(found.test_seeds[:DEFAULT_EPISODES] if seeds is None else seeds)
+    check_request(found, policy, seeds)
+    bundle = None if policy in found.policies else Bundle.read(policy, found.embodiment)
+    job = Job(
+        task=task,
+        policy=policy,
+        policy_name=name or ("model" if bundle else policy),
+        keep=frozenset(keep),
+        enforce_deadline=bool(bundle) if enforce_deadline is None else enforce_deadline,
+        flow_steps=flow_steps,
+        noise=noise,
+    )
+    started = time.perf_counter()
+    done: dict[int, Done] = {}
+    with EpisodeProgress(f"{found.id} {job.policy_name}", len(seeds), shown=progress) as shown:
+        for episode in run_seeds(job, seeds, num_workers=workers):
+            done[episode.seed] = episode
+            successes = sum(d.outcome["success"] for d in done.values())
+            shown.advance(f"success {successes / len(done):.0%}")
+    ordered = [done[seed] for seed in seeds]
+    return _summarise(found, job, bundle, ordered, workers, time.perf_counter() - started)
+
+
+def check_request(task: Task, policy: str, seeds: Sequence[int]) -> None:
+    """Refuse a policy that is neither of the task's nor a bundle, and seeds that are none or stand twice.
+
+    Raises:
+        ConfigError: with what was got and what was expected.
+    """
+    if not is_policy(task, policy):
+        raise ConfigError(
+            f"{task.id}: policy {policy!r} is neither one of the task's nor a bundle's folder"
+            f"{nearest(policy, task.policies)}"
+        )
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(
+            f"{task.id}: seeds: got {len(seeds)} of which {len(set(seeds))} differ, expected distinct ones"
+        )
+
+
+def _summarise(
+    task: Task, job: Job, bundle: Bundle | None, done: Sequence[Done], num_workers: int, wall_s: float
+) -> Result:
+    log = merged(episode.run.log for episode in done)
+    outcomes = tuple({**episode.outcome, "num_steps": float(episode.run.num_steps)} for episode in done)
+    num_successes = sum(round(outcome["success"]) for outcome in outcomes)
+    metrics = {
+        metric.name: mean_interval([outcome[metric.name] for outcome in outcomes])
+        for metric in task.metrics
+        if metric.name != "success"
+    }
+    return Result(
+        task=task.id,
+        policy=job.policy_name,
+        kind=_kind(task, job.policy),
+        weights_digest=bundle.weights_digest if bundle else "",
+        provenance=bundle.provenance if bundle else {},
+        seeds=tuple(episode.seed for episode in done),
+        on_test_seeds=all(episode.seed in task.test_seeds for episode in done),
+        success=wilson(num_successes, len(done)),
+        metrics=metrics,
+        outcomes=outcomes,
+        latency=measure_latency(log.latencies_s),
+        deadline_s=task.embodiment.control.deadline_s,
+        deadline_enforced=job.enforce_deadline,
+        control=log.counts(),
+        simulated_s=sum(episode.run.simulated_s for episode in done),
+        wall_s=wall_s,
+        num_workers=num_workers,
+        hardware=hardware(),
+        genba_version=__version__,
+        commit=commit(),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        traces={episode.seed: episode.trace for episode in done if episode.trace is not None},
+    )
+
+
+def _kind(task: Task, policy: str) -> str:
+    if policy not in task.policies:
+        return "model"
+    if policy == task.expert:
+        return "expert"
+    return "baseline" if policy in task.baselines else "other"

@@ -1,0 +1,181 @@
+"""A worker: one process with its own machine and policy, ``python -m genba.bench.worker FD``.
+
+It is told a ``Job`` once and then seeds one by one, and sends back what happened. It imports the task and, for a
+bundle, onnxruntime; neither torch nor the program that started it. When its parent is gone, it ends. Read next:
+``pool``, the parent's side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from genba import registry
+from genba.runtime.bundle import Bundle, is_bundle
+from genba.runtime.engine import OnnxEngine
+from genba.runtime.executor import Executor
+from genba.runtime.loop import EpisodeRun, run_episode
+from genba.runtime.policy import EnginePolicy
+from genba.runtime.recorder import Recorder
+from genba.spec.episode import Episode, EpisodeMetadata
+from genba.spec.protocols import Env, Policy
+from genba.spec.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What a worker does with each seed."""
+
+    #: a registered task id, or ``"module:attribute"``
+    task: str
+    #: the name of one of the task's policies, or a bundle's path
+    policy: str
+    #: what results and records call the policy
+    policy_name: str
+    #: the name of one of the task's policies that labels every decision, or empty
+    labeller: str = ""
+    #: episode ids are ``"<task>/<tag>/<seed>"``; empty to record nothing
+    record_as: str = ""
+    #: seeds whose ground-truth trace comes back
+    keep: frozenset[int] = frozenset()
+    #: whether a late answer is treated as late
+    enforce_deadline: bool = False
+    #: flow steps and noise of a bundle's policy; None for what the bundle says
+    flow_steps: int | None = None
+    noise: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Done:
+    """What came of one seed."""
+
+    seed: int
+    #: what the task's verifier found
+    outcome: dict[str, float]
+    run: EpisodeRun
+    episode: Episode | None = None
+    trace: dict[str, np.ndarray] | None = None
+
+
+def find_task(name: str) -> Task:
+    """Return a task by its registered id or by ``"module:attribute"``."""
+    return registry.resolve(name) if ":" in name else registry.task(name)
+
+
+def make_policy(job: Job, task: Task, env: Env) -> Policy:
+    """Return the policy that a job names.
+
+    Raises:
+        BundleError: a bundle is damaged, for another machine, or computes something else here.
+    """
+    if job.policy in task.policies:
+        return task.policies[job.policy](env)
+    engine = OnnxEngine(Bundle.read(job.policy, task.embodiment))
+    return EnginePolicy(engine, name=job.policy_name, flow_steps=job.flow_steps, noise=job.noise)
+
+
+def is_policy(task: Task, policy: str) -> bool:
+    """Say whether ``policy`` names one of the task's policies or a bundle."""
+    return policy in task.policies or is_bundle(policy)
+
+
+class Runner:
+    """Runs a job's seeds on one machine, one after the other."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.task = find_task(job.task)
+        self.env = self.task.make_env()
+        policy = make_policy(job, self.task, self.env)
+        self._executor = Executor(policy, self.task.embodiment, enforce_deadline=job.enforce_deadline)
+        self._labeller = self.task.policies[job.labeller](self.env) if job.labeller else None
+        self._recorder = Recorder(self.task.embodiment) if job.record_as else None
+
+    def run(self, seed: int) -> Done:
+        """Run one seed and let the task's verifier judge it."""
+        run = run_episode(
+            self.env,
+            self._executor,
+            seed=seed,
+            max_steps=self.task.max_steps,
+            labeller=self._labeller,
+            recorder=self._recorder,
+        )
+        trace = self.env.trace()
+        outcome = {name: float(value) for name, value in self.task.verify(trace).items()}
+        episode = None
+        if self._recorder is not None:
+            episode = self._recorder.episode(
+                EpisodeMetadata(
+                    episode_id=episode_id(self.task.id, self.job.record_as, seed),
+                    embodiment_id=self.task.embodiment.id,
+                    task_id=self.task.id,
+                    policy=self.job.policy_name,
+                    seed=seed,
+                    instruction=self.env.instruction(),
+                    outcome=outcome,
+                )
+            )
+        kept = trace if seed in self.job.keep else None
+        return Done(seed=seed, outcome=outcome, run=run, episode=episode, trace=kept)
+
+    def close(self) -> None:
+        """Release the machine."""
+        self.env.close()
+
+
+def episode_id(task_id: str, tag: str, seed: int) -> str:
+    """Return the id of a recorded episode."""
+    return f"{task_id}/{tag}/{seed:07d}"
+
+
+def main(connection: Connection) -> None:
+    """Serve one parent until it says so or is gone."""
+    # an interrupt at the terminal reaches every process: the parent decides, and closes the connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        job, path = connection.recv()
+        sys.path[:] = path
+        try:
+            runner = Runner(job)
+        except Exception as error:
+            connection.send(_told(error))
+            return
+        try:
+            connection.send(None)
+            while (seed := connection.recv()) is not None:
+                try:
+                    answer: object = runner.run(seed)
+                except Exception as error:
+                    answer = _told(error)
+                connection.send(answer)
+        finally:
+            runner.close()
+
+
+def _told(error: Exception) -> tuple[str, str, str]:
+    """Return an error as class name, message and traceback: not every exception survives the way to the parent."""
+    return type(error).__name__, str(error), "".join(traceback.format_exception(error))
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    # run as a script this module is __main__; the classes that are sent must be those of genba.bench.worker
+    from genba.bench import worker
+
+    worker.main(Connection(int(sys.argv[1])))

@@ -1,0 +1,95 @@
+"""``genba bench``: drive a machine with a policy in closed loop and keep the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genba import registry
+from genba.bench.results import Result
+from genba.bench.rollout import DEFAULT_EPISODES, roll_out
+from genba.errors import ConfigError, RegistryError
+
+app = typer.Typer(no_args_is_help=True, help="Drive a machine with a policy in closed loop and keep the result.")
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'.")],
+    policy: Annotated[str, typer.Option(help="One of the task's policies, or the folder of a bundle.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many of the task's frozen test seeds.")] = DEFAULT_EPISODES,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
+    flow_steps: Annotated[int | None, typer.Option(min=1, help="Flow steps; by default what the bundle says.")] = None,
+    deadline: Annotated[
+        bool | None,
+        typer.Option("--deadline/--no-deadline", help="Treat late answers as late; by default with a bundle only."),
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
+) -> None:
+    """Measure a policy on a task's frozen test seeds."""
+    found = registry.task(task)
+    if episodes > len(found.test_seeds):
+        raise ConfigError(f"{task}: episodes: got {episodes}, expected at most {len(found.test_seeds)} test seeds")
+    seeds = found.test_seeds[:episodes]
+    result = roll_out(
+        task,
+        policy,
+        seeds=seeds,
+        workers=workers,
+        keep=[seeds[0]] if pictures else [],
+        enforce_deadline=deadline,
+        flow_steps=flow_steps,
+    )
+    if out is not None:
+        result.write(out)
+    _show(result)
+    if out is not None:
+        Console().print(f"written to {out}", highlight=False)
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for picture in found.draw(result.traces[seeds[0]], result.policy):
+            kind = picture.media_type.partition("/")[2].partition("+")[0]
+            path = pictures / f"{picture.title.lower().replace(' ', '-')}.{kind}"
+            path.write_bytes(picture.data)
+            Console().print(f"drawn to {path}", highlight=False)
+
+
+@app.command("list")
+def list_tasks() -> None:
+    """List the tasks, their policies and their metrics."""
+    table = Table("task", "policies (expert in bold)", "metrics", "test seeds", box=None, padding=(0, 2, 0, 0))
+    for task_id in registry.TASKS:
+        try:
+            task = registry.task(task_id)
+        except RegistryError as error:
+            table.add_row(task_id, f"[dim]not installed: {error}[/]", "", "")
+            continue
+        policies = ", ".join(f"[bold]{name}[/]" if name == task.expert else name for name in task.policies)
+        metrics = ", ".join(f"{metric.name} ({metric.unit})" for metric in task.metrics)
+        table.add_row(task_id, policies, metrics, str(len(task.test_seeds)))
+    Console().print(table)
+
+
+def _show(result: Result) -> None:
+    console, control = Console(), result.control
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_row("success", f"{result.success} (95 % Wilson, {len(result.seeds)} episodes)")
+    for name, interval in result.metrics.items():
+        table.add_row(name, f"{interval} (95 % bootstrap)")
+    latency = result.latency
+    held = "enforced" if result.deadline_enforced else "not enforced"
+    table.add_row(
+        "latency",
+        f"p50 {latency.p50_s * 1e3:.3g} ms, p99 {latency.p99_s * 1e3:.3g} ms; deadline {result.deadline_s * 1e3:g} ms "
+        f"({held}), missed {control['num_misses']} of {latency.num_decisions}",
+    )
+    table.add_row("fallbacks", f"{control['num_fallbacks']} of {control['num_steps']} control steps")
+    reasons = ", ".join(f"{name} {count}" for name, count in control["interventions"].items())
+    table.add_row("guard", f"{control['num_guarded']} of {control['num_steps']} control steps  {reasons}".rstrip())
+    console.print(f"[bold]{result.task}[/] {result.policy}", highlight=False)
+    console.print(table, highlight=False)
