@@ -59,6 +59,18 @@ def mean_interval(values: Sequence[float] | np.ndarray, *, seed: int = 0) -> Int
     return Interval(float(kept.mean()), float(low), float(high))
 
 
+def share_or_mean(values: Sequence[float] | np.ndarray) -> Interval:
+    """Return the Wilson interval where every number is 0 or 1, else the bootstrap interval of the mean.
+
+    A bootstrap of nothing but zeros says that zero is certain, which twenty episodes without a collision do not show.
+    """
+    kept = np.asarray(values, np.float64)
+    kept = kept[np.isfinite(kept)]
+    if len(kept) and bool(np.isin(kept, (0.0, 1.0)).all()):
+        return wilson(int(kept.sum()), len(kept))
+    return mean_interval(kept)
+
+
 def paired_difference(
     ours: Sequence[float] | np.ndarray, theirs: Sequence[float] | np.ndarray, *, seed: int = 0
 ) -> Interval:

@@ -56,7 +56,7 @@ class Result:
     on_test_seeds: bool
     #: share of successful episodes, Wilson interval
     success: Interval
-    #: metric -> mean over episodes, bootstrap interval
+    #: metric -> mean over episodes; Wilson interval where it is 0 or 1 in each, else bootstrap
     metrics: Mapping[str, Interval]
     #: per episode, in the order of ``seeds``: metric name (and ``success``, ``num_steps``) -> value
     outcomes: tuple[Mapping[str, float], ...]

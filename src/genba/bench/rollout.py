@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from genba import __version__
-from genba.bench.metrics import mean_interval, wilson
+from genba.bench.metrics import Interval, mean_interval, share_or_mean, wilson
 from genba.bench.pool import run_seeds
 from genba.bench.progress import EpisodeProgress
 from genba.bench.results import Result, commit, hardware, measure_latency
@@ -23,7 +23,7 @@ from genba.bench.worker import Done, Job, find_task, is_policy
 from genba.errors import ConfigError, nearest
 from genba.runtime.bundle import Bundle
 from genba.runtime.control_log import merged
-from genba.spec.task import Task
+from genba.spec.task import Metric, Task
 
 #: episodes of a measurement, where none are asked for
 DEFAULT_EPISODES = 50
@@ -110,7 +110,7 @@ def _summarise(
     outcomes = tuple({**episode.outcome, "num_steps": float(episode.run.num_steps)} for episode in done)
     num_successes = sum(round(outcome["success"]) for outcome in outcomes)
     metrics = {
-        metric.name: mean_interval([outcome[metric.name] for outcome in outcomes])
+        metric.name: _interval(metric, [outcome[metric.name] for outcome in outcomes])
         for metric in task.metrics
         if metric.name != "success"
     }
@@ -139,6 +139,11 @@ def _summarise(
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         traces={episode.seed: episode.trace for episode in done if episode.trace is not None},
     )
+
+
+def _interval(metric: Metric, values: Sequence[float]) -> Interval:
+    # what has a unit is never a share of episodes, even where all its values happen to be 0
+    return share_or_mean(values) if metric.unit == "1" else mean_interval(values)
 
 
 def _kind(task: Task, policy: str) -> str:

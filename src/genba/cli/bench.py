@@ -62,17 +62,19 @@ def run(
 @app.command("list")
 def list_tasks() -> None:
     """List the tasks, their policies and their metrics."""
-    table = Table("task", "policies (expert in bold)", "metrics", "test seeds", box=None, padding=(0, 2, 0, 0))
+    console = Console()
     for task_id in registry.TASKS:
+        console.print(f"[bold cyan]{task_id}[/]", highlight=False)
         try:
             task = registry.task(task_id)
         except RegistryError as error:
-            table.add_row(task_id, f"[dim]not installed: {error}[/]", "", "")
+            console.print(f"  not installed: {error}\n", highlight=False, markup=False)
             continue
-        policies = ", ".join(f"[bold]{name}[/]" if name == task.expert else name for name in task.policies)
-        metrics = ", ".join(f"{metric.name} ({metric.unit})" for metric in task.metrics)
-        table.add_row(task_id, policies, metrics, str(len(task.test_seeds)))
-    Console().print(table)
+        names = ", ".join(name for name in task.policies if name != task.expert)
+        console.print(f"  {task.description}", highlight=False)
+        console.print(f"  policies  [bold]{task.expert}[/] (expert), {names}", highlight=False)
+        console.print("  metrics   " + ", ".join(f"{m.name} ({m.unit})" for m in task.metrics), highlight=False)
+        console.print(f"  worlds    {len(task.test_seeds)} frozen test seeds\n", highlight=False)
 
 
 def _show(result: Result) -> None:
@@ -80,7 +82,7 @@ def _show(result: Result) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_row("success", f"{result.success} (95 % Wilson, {len(result.seeds)} episodes)")
     for name, interval in result.metrics.items():
-        table.add_row(name, f"{interval} (95 % bootstrap)")
+        table.add_row(name, str(interval))
     latency = result.latency
     held = "enforced" if result.deadline_enforced else "not enforced"
     table.add_row(
