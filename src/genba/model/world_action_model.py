@@ -258,8 +258,9 @@ class WorldActionModel(nn.Module):
             noisy = time[..., None] * noise + (1 - time[..., None]) * actions
             velocity = self.velocity(embodiment_id, encoding, noisy, time)
             out["action"] = losses.flow_loss(velocity, noise, actions, batch["action.mask"][:, None])
+        scores = self.choose(embodiment_id, encoding, batch)
         for choice in parts.embodiment.action.choice:
-            score = self.choose(embodiment_id, encoding, batch)[choice.name]
+            score = scores[choice.name]
             target = batch[f"choice.{choice.name}.values"]
             if choice.kind == "rank":
                 mask = batch[f"choice.{choice.name}.mask"]
