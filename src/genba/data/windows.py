@@ -1,0 +1,181 @@
+"""Windows: batches of what a policy would have seen, with what it should have answered and what came next.
+
+``WindowSource.batch`` gives exactly what ``Normalizer.pack(observe(...))`` would, window by window (a test holds it to
+that), for many windows at once (``gather``), and the targets beside them (``targets``). Which windows a train step gets
+is decided in ``mixture``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from genba.data.anchors import anchor_times, taught
+from genba.data.catalog import EpisodeEntry
+from genba.data.codecs import StoredStream
+from genba.data.gather import (
+    Arrays,
+    CameraGather,
+    EntitiesGather,
+    InstructionGather,
+    Moments,
+    PointsGather,
+    RelationGather,
+    TelemetryGather,
+    cut,
+)
+from genba.data.targets import ActionTargets, ChoiceTargets
+from genba.data.vault import Vault
+from genba.errors import DataError
+from genba.spec.embodiment import Embodiment
+from genba.spec.episode import ACTION
+from genba.spec.normalise import Normalizer
+from genba.spec.statistics import apply_scale
+from genba.spec.streams import Stream
+from genba.spec.units import to_ns
+
+Gather = TelemetryGather | CameraGather | PointsGather | EntitiesGather | RelationGather | InstructionGather
+
+
+class WindowSource:
+    """Every window of some episodes of one embodiment, addressed by number.
+
+    Windows are numbered by episode in the order of ``entries``, and by time within an episode.
+    """
+
+    def __init__(
+        self, vault: Vault, embodiment: Embodiment, normalizer: Normalizer, entries: Sequence[EpisodeEntry]
+    ) -> None:
+        """Find every window; telemetry and actions are kept in memory, the rest stays in the mapped shards.
+
+        Raises:
+            DataError: no entry, or one of another embodiment.
+            CorruptShardError: a shard is missing or cut.
+        """
+        self.embodiment, self.normalizer, self.entries = embodiment, normalizer, list(entries)
+        if not self.entries:
+            raise DataError(
+                f"{vault.path}: got no episodes of {embodiment.id} to cut windows from, expected at least one"
+            )
+        for entry in self.entries:
+            if entry.embodiment_id != embodiment.id:
+                raise DataError(f"{entry.episode_id}: an episode of {entry.embodiment_id}, expected {embodiment.id}")
+        self._shards = [vault.shard(entry) for entry in self.entries]
+        decisions = [self._decisions(i) for i in range(len(self.entries))]
+        anchors = [
+            anchor_times(embodiment, streams, entry.start_ns, entry.end_ns)
+            for streams, entry in zip(decisions, self.entries, strict=True)
+        ]
+        self.bounds = np.cumsum([0] + [len(times_ns) for times_ns in anchors])
+        self.times_ns = np.concatenate(anchors)
+        # The observation `horizon` control periods later; beyond the end, the present one stands in, marked not valid.
+        control = embodiment.control
+        later_ns = self.times_ns + to_ns(control.horizon * control.period_s)
+        end_ns = np.repeat([entry.end_ns for entry in self.entries], np.diff(self.bounds))
+        self.next_valid = later_ns <= end_ns
+        episode = np.repeat(np.arange(len(self.entries)), np.diff(self.bounds))
+        self._moments = Moments(
+            np.concatenate([self.times_ns, np.where(self.next_valid, later_ns, self.times_ns)]),
+            np.concatenate([episode, episode]),
+            tuple(
+                (slice(low, high), slice(len(self) + low, len(self) + high))
+                for low, high in zip(self.bounds[:-1].tolist(), self.bounds[1:].tolist(), strict=True)
+            ),
+        )
+        self._gathers = self._make_gathers()
+        self._base = self._bases()
+        self._actions: list[ActionTargets] = []
+        if embodiment.action.continuous:
+            for name, length, streams in (
+                ("action", control.chunk_length, [taught(e) for e in decisions]),
+                ("executed", control.horizon, [e.get(ACTION) for e in decisions]),
+            ):
+                self._actions.append(ActionTargets(name, length, control.period_s, streams, anchors, normalizer))
+        rows = {channel.name: channel.max_rows for channel in embodiment.entities}
+        self._choices = [
+            ChoiceTargets(c, rows[c.for_each or c.over], [taught(e, c.name) for e in decisions], anchors)
+            for c in embodiment.action.choice
+        ]
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    def locate(self, index: int) -> tuple[str, int]:
+        """Return the episode id and the time in nanoseconds of one window."""
+        episode = int(np.searchsorted(self.bounds, index, side="right")) - 1
+        return self.entries[episode].episode_id, int(self.times_ns[index])
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the windows ``indices`` (int64 ``[batch]``), every array with a leading batch axis.
+
+        Names: every packed name of ``spec.normalise``, the same under ``next.`` for the observation ``horizon``
+        control periods later with ``next.valid`` bool ``[batch]``, and the targets: ``action.values`` float32
+        ``[batch, chunk, dimension]`` and ``action.mask`` bool ``[batch, chunk]``; ``executed.values`` and
+        ``executed.mask`` likewise over the horizon; ``choice.<name>.values`` (``rank``: float32 scores
+        ``[batch, max_rows]``, higher first; ``assign``: int64 chosen row ``[batch, for_each max_rows]``, -1 where
+        none) and ``choice.<name>.mask`` bool.
+        """
+        indices = np.asarray(indices, np.int64)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+            raise IndexError(f"windows {indices.min()} to {indices.max()}, expected 0 to {len(self) - 1}")
+        # Now and later are gathered together: one pass over each stream instead of two.
+        both: Arrays = {}
+        moments = np.concatenate([indices, len(self) + indices])
+        for gather in self._gathers:
+            gather.fill(both, moments)
+        if self._base is not None:
+            both["action.base"] = self._base[moments]
+        out = {name: array[: len(indices)] for name, array in both.items()}
+        out |= {f"next.{name}": array[len(indices) :] for name, array in both.items()}
+        out["next.valid"] = self.next_valid[indices]
+        for actions in self._actions:
+            actions.fill(out, indices, out["action.base"])
+        for choice in self._choices:
+            choice.fill(out, indices)
+        return out
+
+    def _stored(self, name: str) -> list[StoredStream | None]:
+        return [shard.streams.get(name) for shard in self._shards]
+
+    def _decisions(self, index: int) -> dict[str, Stream]:
+        # Only what was decided: decoding an episode's frames and sweeps for their times would be waste.
+        kinds = ("action", "label")
+        return {n: s.decode() for n, s in self._shards[index].streams.items() if n.partition(".")[0] in kinds}
+
+    def _make_gathers(self) -> list[Gather]:
+        facts, moments, normalizer = self.embodiment, self._moments, self.normalizer
+        rows = {channel.name: channel.max_rows for channel in facts.entities}
+        gathers: list[Gather] = []
+        gathers += [TelemetryGather(c, self._stored(c.name), moments, normalizer) for c in facts.telemetry]
+        gathers += [CameraGather(c, self._stored(c.name), moments) for c in facts.camera]
+        gathers += [PointsGather(c, self._stored(c.name), moments) for c in facts.points]
+        gathers += [EntitiesGather(c, self._stored(c.name), moments, normalizer) for c in facts.entities]
+        gathers += [
+            RelationGather(r, (rows[r.source], rows[r.target]), self._stored(r.name), moments, normalizer)
+            for r in facts.relation
+        ]
+        instructions = [shard.metadata.instruction for shard in self._shards]
+        gathers += [InstructionGather(c, instructions, moments) for c in facts.instruction]
+        return gathers
+
+    def _bases(self) -> np.ndarray | None:
+        """What actions are relative to at each moment: the scaled newest value of another channel, 0 for absolute."""
+        dimensions = self.embodiment.action.continuous
+        if not dimensions:
+            return None
+        base = np.zeros((len(self._moments), len(dimensions)), np.float32)
+        for i, dimension in enumerate(dimensions):
+            if not dimension.relative_to:
+                continue
+            name, column = self.embodiment.locate(dimension.relative_to)
+            stored = self._stored(name)
+            channel = next(c for c in self.embodiment.telemetry if c.name == name)
+            start, stop = cut(channel, stored, self._moments)
+            for stream, slices in zip(stored, self._moments.slices, strict=True):
+                for part in slices if stream is not None and len(stream.times_ns) else ():
+                    assert stream is not None
+                    values = stream.data[np.maximum(stop[part] - 1, 0), column]
+                    scaled = apply_scale(values[:, None], (dimension,))[:, 0]
+                    base[part, i] = np.where(stop[part] > start[part], scaled, 0.0)
+        return base
