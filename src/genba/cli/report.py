@@ -1,0 +1,62 @@
+"""``genba report``: the page of a run, and the README's table."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from genba.errors import ConfigError
+from genba.report.page import write_page
+from genba.report.readme import results_table, with_table
+
+
+class _PageFirst(TyperGroup):
+    """``genba report RUN_DIR`` means ``genba report page RUN_DIR``."""
+
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
+            args = ["page", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_PageFirst, help="Make one HTML page of everything that was measured: genba report [RUN_DIR].")
+
+
+@app.command()
+def page(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of a run.")] = Path("demo-run"),
+    out: Annotated[Path | None, typer.Option(help="Where to write; RUN_DIR/report.html by default.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Make the page of a run (what 'genba report RUN_DIR' does)."""
+    path = write_page(run_dir, out)
+    Console().print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    if show:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@app.command()
+def readme(
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/results"),
+    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("README.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
+    ] = False,
+) -> None:
+    """Generate the README's table of results from result files."""
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; run this where the README stands, or name it with --file")
+    before = file.read_text(encoding="utf-8")
+    after = with_table(before, results_table(results), where=str(file))
+    if before == after:
+        Console().print(f"{file}: the table is what {results} gives", highlight=False)
+    elif check:
+        raise ConfigError(f"{file}: the table differs from what {results} gives; run 'genba report readme'")
+    else:
+        file.write_text(after, encoding="utf-8")
+        Console().print(f"{file}: table generated from {results}", highlight=False)

@@ -1,0 +1,154 @@
+"""What a task's results say: rows in order, numbers as text, and the model against the others on the same worlds.
+
+Shared by the page and the README's table, so both say the same. Read next: ``page``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genba import registry
+from genba.bench.metrics import Interval, paired_difference
+from genba.bench.results import Result
+from genba.errors import RegistryError
+from genba.spec.task import Metric
+
+SUCCESS = Metric(name="success", unit="1", meaning="Share of episodes that succeeded.", better="higher")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFacts:
+    """What the page says of a task beside its results."""
+
+    id: str
+    description: str
+    metrics: tuple[Metric, ...]
+    primary: Metric
+    #: control steps' period, in seconds; 0 where not known
+    period_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The model against another policy on the primary metric."""
+
+    other: Result
+    #: model minus other, over the worlds that both met
+    difference: Interval
+    num_worlds: int
+    #: ``better``, ``worse``, or ``unclear`` where the interval holds 0
+    verdict: str
+
+
+def task_facts(task_id: str, results: Sequence[Result]) -> TaskFacts:
+    """Return a task's facts from the registry; where its machine is not installed, what its results tell."""
+    try:
+        task = registry.task(task_id)
+    except RegistryError:
+        names = sorted({name for result in results for name in result.metrics})
+        metrics = tuple(Metric(name=name, unit="", meaning="") for name in names)
+        return TaskFacts(id=task_id, description="", metrics=metrics, primary=SUCCESS, period_s=0.0)
+    metrics = tuple(metric for metric in task.metrics if metric.name != "success")
+    primary = next((metric for metric in metrics if metric.name == task.primary), SUCCESS)
+    return TaskFacts(
+        id=task_id,
+        description=task.description,
+        metrics=metrics,
+        primary=primary,
+        period_s=task.embodiment.control.period_s,
+    )
+
+
+def compare(facts: TaskFacts, model: Result, other: Result) -> Comparison | None:
+    """Compare on the worlds that both met; None where there are fewer than two, or the metric was not measured."""
+    shared = sorted(set(model.seeds) & set(other.seeds))
+    name = facts.primary.name
+    if len(shared) < 2 or any(name not in result.outcomes[0] for result in (model, other)):
+        return None
+    ours, theirs = dict(zip(model.seeds, model.values(name))), dict(zip(other.seeds, other.values(name)))
+    difference = paired_difference([ours[seed] for seed in shared], [theirs[seed] for seed in shared])
+    sign = {"higher": 1.0, "lower": -1.0, "neither": math.nan}[facts.primary.better]
+    if sign * difference.low > 0 and sign * difference.high > 0:
+        verdict = "better"
+    elif sign * difference.low < 0 and sign * difference.high < 0:
+        verdict = "worse"
+    else:
+        verdict = "unclear"
+    return Comparison(other=other, difference=difference, num_worlds=len(shared), verdict=verdict)
+
+
+def best(facts: TaskFacts, results: Sequence[Result], kind: str) -> Result | None:
+    """Return the best policy of a kind on the primary metric, None where there is none."""
+    those = [result for result in results if result.kind == kind and math.isfinite(primary_value(facts, result).mean)]
+    if not those:
+        return None
+    sign = -1.0 if facts.primary.better == "lower" else 1.0
+    return max(those, key=lambda result: sign * primary_value(facts, result).mean)
+
+
+def primary_value(facts: TaskFacts, result: Result) -> Interval:
+    """Return the metric that ranks policies, with its interval; NaN where it was not measured."""
+    if facts.primary.name == "success":
+        return result.success
+    return result.metrics.get(facts.primary.name, Interval(math.nan, -math.inf, math.inf))
+
+
+def primary_text(facts: TaskFacts, value: Interval) -> str:
+    """Write the primary metric: a share in percent, anything else with its unit."""
+    if facts.primary.name == "success":
+        return percent(value.mean)
+    return with_unit(value.mean, facts.primary.unit)
+
+
+def words(comparison: Comparison, facts: TaskFacts) -> str:
+    """Say a comparison in one sentence."""
+    difference, name = comparison.difference, policy_name(comparison.other.policy)
+    if facts.primary.name == "success":
+        size = f"{abs(difference.mean) * 100:.0f} points"
+        interval = f"{difference.low * 100:+.0f} to {difference.high * 100:+.0f} points"
+    else:
+        size = with_unit(abs(difference.mean), facts.primary.unit)
+        interval = f"{difference.low:+.3g} to {difference.high:+.3g}"
+    direction = "above" if difference.mean > 0 else "below"
+    what = {
+        "better": f"{size} {direction} {name}",
+        "worse": f"{size} {direction} {name}",
+        "unclear": f"not told apart from {name}",
+    }[comparison.verdict]
+    return f"{what} (95 %: {interval}, same {comparison.num_worlds} worlds)"
+
+
+def policy_name(policy: str) -> str:
+    """Write a policy's name as words."""
+    return policy.replace("_", " ")
+
+
+def percent(share: float) -> str:
+    """Write a share in percent; one decimal where it is close to, but not, 0 or 100."""
+    if not math.isfinite(share):
+        return "–"
+    value = share * 100
+    return f"{value:.1f} %" if 0 < value < 1 or 99 < value < 100 else f"{value:.0f} %"
+
+
+def number(value: float) -> str:
+    """Write a number with three digits that count, without an exponent where people would not use one."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.1e}"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """Write a number and its unit; a ratio has none."""
+    return number(value) if unit in ("", "1", "count") else f"{number(value)} {unit.replace('*', ' ')}"
+
+
+def interval_text(value: Interval) -> str:
+    """Write an interval's ends, or nothing where it is unbounded."""
+    return f"{number(value.low)} – {number(value.high)}" if math.isfinite(value.low + value.high) else ""
