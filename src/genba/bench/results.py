@@ -123,9 +123,7 @@ class Result:
             table["outcomes"] = tuple(
                 {name: _nan(value) for name, value in outcome.items()} for outcome in table["outcomes"]
             )
-            latency = table["latency"]
-            latency = {name: _nan(value) for name, value in latency.items()} | {"histogram": latency["histogram"]}
-            table["latency"] = Latency(**latency | {"histogram": tuple(latency["histogram"])})
+            table["latency"] = _latency(table["latency"])
             table["seeds"] = tuple(table["seeds"])
             return Result(**table)
         except (KeyError, TypeError, AttributeError) as error:
@@ -199,6 +197,16 @@ def _finite(value: Any) -> Any:
 
 def _nan(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def _latency(table: Mapping[str, Any]) -> Latency:
+    return Latency(
+        num_decisions=table["num_decisions"],
+        p50_s=_nan(table["p50_s"]),
+        p99_s=_nan(table["p99_s"]),
+        max_s=_nan(table["max_s"]),
+        histogram=tuple(table["histogram"]),
+    )
 
 
 def _interval(table: Mapping[str, float | None]) -> Interval:

@@ -168,9 +168,8 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
 
 
 def _plain(embodiment: Embodiment) -> Any:
-    facts = dataclasses.asdict(embodiment)
     # words for people may be improved without a new model
-    del facts["description"]
+    facts = {name: value for name, value in dataclasses.asdict(embodiment).items() if name != "description"}
     return json.loads(json.dumps(facts))
 
 

@@ -7,7 +7,7 @@ precision on another processor is found before it moves anything. Read next: ``p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -72,13 +72,13 @@ class OnnxEngine:
     def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the encoder."""
         feed = {name: packed[name][None] for name in self._encoder_inputs}
-        return dict(zip(self._encoder_outputs, self._encoder.run(None, feed), strict=True))
+        return dict(zip(self._encoder_outputs, _arrays(self._encoder.run(None, feed)), strict=True))
 
     def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one flow step's network."""
         assert self._flow is not None, f"{self.embodiment.id} has no continuous actions"
         feed = {"noisy": noisy, "time": np.array([time], np.float32), **{name: memory[name] for name in MEMORY}}
-        return self._flow.run(None, {name: feed[name] for name in self._flow_inputs})[0]
+        return _arrays(self._flow.run(None, {name: feed[name] for name in self._flow_inputs}))[0]
 
 
 def integrate(engine: Engine, noise: np.ndarray, memory: Mapping[str, np.ndarray], num_steps: int) -> np.ndarray:
@@ -131,6 +131,11 @@ def difference(got: np.ndarray, expected: np.ndarray) -> float:
     same = got == expected
     apart = np.abs(np.where(same, 0.0, got) - np.where(same, 0.0, expected))
     return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def _arrays(outputs: Sequence[object]) -> list[np.ndarray]:
+    # a graph could also give lists or sparse tensors; these two do not
+    return [output for output in outputs if isinstance(output, np.ndarray)]
 
 
 def _session(bundle: Bundle, name: str) -> onnxruntime.InferenceSession:
