@@ -81,35 +81,35 @@ class TelemetryGather:
     def __init__(self, channel: TelemetryChannel, stored: Stored, moments: Moments, normalizer: Normalizer) -> None:
         self.channel, self.moments = channel, moments
         start, stop = cut(channel, stored, moments)
-        offsets = np.cumsum([0] + [0 if stream is None else len(stream.times_ns) for stream in stored])
-        self.stop = stop + offsets[moments.episode]
+        # One window's length of rows stands before the first sample, so that every window is one run of rows.
+        length = channel.num_samples
+        offsets = length + np.cumsum([0] + [0 if stream is None else len(stream.times_ns) for stream in stored])
+        self.first = stop + offsets[moments.episode] - length
         self.count = stop - start
-        self.num_samples = int(offsets[-1])
-        # One more row than samples: what a window shows where it reaches further back than the stream.
-        self.values = np.zeros((self.num_samples + 1, width(channel.dimensions)), np.float32)
-        self.times_ns = np.zeros(self.num_samples + 1, np.int64)
-        known = np.zeros(self.values.shape, np.bool_)
+        values = np.zeros((int(offsets[-1]), width(channel.dimensions)), np.float32)
+        times_ns = np.zeros(len(values), np.int64)
+        known = np.ones(values.shape, np.bool_)
         for stream, offset in zip(stored, offsets, strict=False):
             if stream is not None and len(stream.times_ns):
                 place = slice(offset, offset + len(stream.times_ns))
-                self.times_ns[place] = stream.times_ns
-                self.values[place], known[place] = normalizer.normalise(channel.name, stream.data, channel.dimensions)
+                times_ns[place] = stream.times_ns
+                values[place], known[place] = normalizer.normalise(channel.name, stream.data, channel.dimensions)
+        self.values, self.times_ns = _runs(values, length), _runs(times_ns, length)
         # Most channels never miss a number; their mask is then known without looking.
-        self.known = None if bool(known[:-1].all()) else known
+        self.known = None if bool(known.all()) else _runs(known, length)
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
         """Write the windows of the ``chosen`` moments."""
-        name, length = self.channel.name, self.channel.num_samples
-        back = np.arange(-length, 0)
-        present = back >= -self.count[chosen, None]
-        index = np.where(present, self.stop[chosen, None] + back, self.num_samples)
-        out[f"{name}.values"] = self.values.take(index, axis=0, mode="clip")
-        if self.known is None:
-            out[f"{name}.mask"] = np.repeat(present[:, :, None], self.values.shape[1], axis=2)
-        else:
-            out[f"{name}.mask"] = self.known.take(index, axis=0, mode="clip")
-        age_ns = self.times_ns.take(index, mode="clip") - self.moments.times_ns[chosen, None]
-        out[f"{name}.age_s"] = np.where(present, age_ns / SECOND_NS, 0.0).astype(np.float32)
+        name, length, first = self.channel.name, self.channel.num_samples, self.first[chosen]
+        count = self.count[chosen]
+        values = self.values[first]
+        age_s = ((self.times_ns[first] - self.moments.times_ns[chosen, None]) / SECOND_NS).astype(np.float32)
+        mask = np.ones(values.shape, np.bool_) if self.known is None else self.known[first]
+        # A run that reaches before the window's first sample holds another window's rows there.
+        for b in np.flatnonzero(count < length).tolist():
+            stop = length - int(count[b])
+            values[b, :stop], age_s[b, :stop], mask[b, :stop] = 0.0, 0.0, False
+        out[f"{name}.values"], out[f"{name}.mask"], out[f"{name}.age_s"] = values, mask, age_s
 
 
 class PointsGather:
@@ -242,6 +242,12 @@ class InstructionGather:
         """Write the sentences of the ``chosen`` moments' episodes."""
         values = self.values[self.moments.episode[chosen]]
         out[f"{self.channel.name}.values"], out[f"{self.channel.name}.mask"] = values, values > 0
+
+
+def _runs(rows: np.ndarray, length: int) -> np.ndarray:
+    """View ``rows`` ``[n, ...]`` as its runs of ``length`` rows: ``[n - length + 1, length, ...]``, nothing copied."""
+    shape = (len(rows) - length + 1, length, *rows.shape[1:])
+    return np.lib.stride_tricks.as_strided(rows, shape, (rows.strides[0], *rows.strides), writeable=False)
 
 
 class _Snapshots:
