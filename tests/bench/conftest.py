@@ -1,16 +1,9 @@
-"""The debug model exported for the cart, for tests of the bench that need a deployed policy."""
+"""What tests of the bench share: a sink, and a deployed policy for the cart."""
 
 from __future__ import annotations
 
+import exported
 import pytest
-import torch
-import toy
-
-from genba.bench.collect import collect
-from genba.model.config import debug
-from genba.model.world_action_model import WorldActionModel
-from genba.runtime.export import export_bundle
-from genba.spec.statistics import episode_statistics
 
 
 class ListSink:
@@ -25,16 +18,18 @@ class ListSink:
 
 @pytest.fixture
 def sink():
+    """An empty sink."""
     return ListSink()
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory):
-    kept = ListSink()
-    collect("toy:CART", policy="expert", seeds=[0], sink=kept, workers=0, progress=False)
-    torch.manual_seed(0)
-    model = WorldActionModel(debug(), [toy.CART_FACTS])
-    path = tmp_path_factory.mktemp("bench") / "cart"
-    statistics = episode_statistics(toy.CART_FACTS, kept.episodes[0])
-    export_bundle(model, toy.CART_FACTS, statistics, path, provenance={"recipe": "test"}, flow_steps=2)
-    return path
+def toy_bundles(tmp_path_factory):
+    """Embodiment id -> the report of its export."""
+    # one folder for every test package of this process, so that it is exported once
+    return exported.toy_bundles(tmp_path_factory.getbasetemp() / "toy-bundles")
+
+
+@pytest.fixture
+def bundle(toy_bundles):
+    """The cart's bundle."""
+    return toy_bundles["toy/cart@1"].path

@@ -18,9 +18,9 @@ from genba.spec.embodiment import Embodiment
 
 
 @pytest.fixture
-def copy(bundles, tmp_path):
+def copy(toy_bundles, tmp_path):
     """A bundle that a test may damage."""
-    return shutil.copytree(bundles["toy/cart@1"].path, tmp_path / "bundle")
+    return shutil.copytree(toy_bundles["toy/cart@1"].path, tmp_path / "bundle")
 
 
 def rewrite(path, **changes):
@@ -28,14 +28,14 @@ def rewrite(path, **changes):
     (path / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-def test_a_bundle_gives_back_what_it_was_exported_with(bundles, statistics):
+def test_a_bundle_gives_back_what_it_was_exported_with(toy_bundles, toy_statistics):
     for facts in (toy.CART_FACTS, toy.LINES_FACTS):
-        bundle = Bundle.read(bundles[facts.id].path, facts)
+        bundle = Bundle.read(toy_bundles[facts.id].path, facts)
         assert bundle.embodiment == facts
-        assert bundle.statistics.to_json() == statistics[facts.id].to_json()
+        assert bundle.statistics.to_json() == toy_statistics[facts.id].to_json()
         assert (bundle.flow_steps, bundle.noise) == (4, "zero")
         assert bundle.provenance == {"recipe": "test"}
-        assert bundle.weights_digest == bundles[facts.id].weights_digest
+        assert bundle.weights_digest == toy_bundles[facts.id].weights_digest
         assert ("flow.onnx" in bundle.files) == bool(facts.action.continuous)
         assert is_bundle(bundle.path)
 
@@ -83,22 +83,22 @@ def test_a_manifest_that_hides_a_graph_is_refused(copy):
         ("execute_length = 4", "execute_length = 5", r"control\.execute_length: bundle 4, machine 5"),
     ],
 )
-def test_another_machine_is_refused_naming_the_fact_that_differs(bundles, old, new, message):
+def test_another_machine_is_refused_naming_the_fact_that_differs(toy_bundles, old, new, message):
     machine = read_toml_text(toy.CART_TOML.replace(old, new), Embodiment, where="test")
     with pytest.raises(BundleError, match=message):
-        Bundle.read(bundles["toy/cart@1"].path, machine)
+        Bundle.read(toy_bundles["toy/cart@1"].path, machine)
 
 
-def test_words_for_people_may_differ(bundles):
+def test_words_for_people_may_differ(toy_bundles):
     machine = dataclasses.replace(toy.CART_FACTS, description="Better words.")
-    assert Bundle.read(bundles["toy/cart@1"].path, machine).embodiment == toy.CART_FACTS
+    assert Bundle.read(toy_bundles["toy/cart@1"].path, machine).embodiment == toy.CART_FACTS
 
 
-def test_a_bundle_runs_on_a_machine_without_torch(bundles):
+def test_a_bundle_runs_on_a_machine_without_torch(toy_bundles):
     program = (
         "import sys, genba.runtime.loop; from genba.runtime.bundle import Bundle; "
         "from genba.runtime.engine import OnnxEngine; from genba.runtime.policy import EnginePolicy; "
-        f"EnginePolicy(OnnxEngine(Bundle.read({str(bundles['toy/cart@1'].path)!r}))); "
+        f"EnginePolicy(OnnxEngine(Bundle.read({str(toy_bundles['toy/cart@1'].path)!r}))); "
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -16,11 +16,11 @@ from genba.runtime.export import EXPORT_TOLERANCE, export_bundle, random_inputs
 from genba.runtime.torch_engine import TorchEngine, weights_digest
 
 
-def test_onnx_and_torch_agree_on_inputs_with_missing_parts(bundles, model, statistics):
+def test_onnx_and_torch_agree_on_inputs_with_missing_parts(toy_bundles, toy_model, toy_statistics):
     for facts in (toy.CART_FACTS, toy.LINES_FACTS):
-        assert bundles[facts.id].max_difference <= EXPORT_TOLERANCE
-        onnx = OnnxEngine(Bundle.read(bundles[facts.id].path))
-        torch_engine = TorchEngine(model, facts, statistics[facts.id])
+        assert toy_bundles[facts.id].max_difference <= EXPORT_TOLERANCE
+        onnx = OnnxEngine(Bundle.read(toy_bundles[facts.id].path))
+        torch_engine = TorchEngine(toy_model, facts, toy_statistics[facts.id])
         assert isinstance(onnx, Engine)
         assert isinstance(torch_engine, Engine)
         for seed in range(10, 15):
@@ -36,24 +36,24 @@ def test_onnx_and_torch_agree_on_inputs_with_missing_parts(bundles, model, stati
                 assert np.abs(ours_actions - noise).max() > 0.01  # the network does something
 
 
-def test_the_same_inputs_give_the_same_bits(bundles):
-    engine = OnnxEngine(Bundle.read(bundles["toy/cart@1"].path))
+def test_the_same_inputs_give_the_same_bits(toy_bundles):
+    engine = OnnxEngine(Bundle.read(toy_bundles["toy/cart@1"].path))
     packed = random_inputs(toy.CART_FACTS, np.random.default_rng(0))
     noise = np.zeros((1, 8, 1), np.float32)
     first, second = (integrate(engine, noise, engine.encode(packed), 4) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-def test_choice_scores_are_minus_infinity_exactly_where_rows_or_pairs_are_masked(bundles):
-    engine = OnnxEngine(Bundle.read(bundles["toy/lines@1"].path))
+def test_choice_scores_are_minus_infinity_exactly_where_rows_or_pairs_are_masked(toy_bundles):
+    engine = OnnxEngine(Bundle.read(toy_bundles["toy/lines@1"].path))
     packed = random_inputs(toy.LINES_FACTS, np.random.default_rng(3))
     outputs = engine.encode(packed)
     np.testing.assert_array_equal(np.isfinite(outputs["choice.next_order"][0]), packed["orders.mask"])
     np.testing.assert_array_equal(np.isfinite(outputs["choice.line_for_order"][0]), packed["capability.mask"])
 
 
-def test_a_computer_that_does_not_repeat_the_golden_vectors_is_refused(bundles, tmp_path):
-    path = shutil.copytree(bundles["toy/cart@1"].path, tmp_path / "bundle")
+def test_a_computer_that_does_not_repeat_the_golden_vectors_is_refused(toy_bundles, tmp_path):
+    path = shutil.copytree(toy_bundles["toy/cart@1"].path, tmp_path / "bundle")
     golden = Bundle.read(path).golden()
     golden["expected/actions"] = golden["expected/actions"] + np.float32(0.01)
     np.savez(path / "golden.npz", **golden)
@@ -64,8 +64,8 @@ def test_a_computer_that_does_not_repeat_the_golden_vectors_is_refused(bundles, 
         OnnxEngine(Bundle.read(path))
 
 
-def test_a_graph_that_is_no_graph_is_refused_naming_the_file(bundles, tmp_path):
-    path = shutil.copytree(bundles["toy/cart@1"].path, tmp_path / "bundle")
+def test_a_graph_that_is_no_graph_is_refused_naming_the_file(toy_bundles, tmp_path):
+    path = shutil.copytree(toy_bundles["toy/cart@1"].path, tmp_path / "bundle")
     (path / "flow.onnx").write_bytes(b"not a graph")
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["files"]["flow.onnx"] = digest_file(path / "flow.onnx")
@@ -82,19 +82,19 @@ def test_difference_knows_infinities():
     assert difference(np.zeros(2), np.zeros(3)) == inf
 
 
-def test_export_leaves_a_folder_that_is_no_bundle_alone(model, statistics, tmp_path):
+def test_export_leaves_a_folder_that_is_no_bundle_alone(toy_model, toy_statistics, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(BundleError, match="exists and is no bundle"):
-        export_bundle(model, toy.CART_FACTS, statistics["toy/cart@1"], tmp_path, provenance={})
+        export_bundle(toy_model, toy.CART_FACTS, toy_statistics["toy/cart@1"], tmp_path, provenance={})
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_the_weights_digest_is_of_the_weights(model):
-    before = weights_digest(model)
-    assert weights_digest(model) == before
-    name, parameter = next(iter(model.named_parameters()))
+def test_the_weights_digest_is_of_the_weights(toy_model):
+    before = weights_digest(toy_model)
+    assert weights_digest(toy_model) == before
+    name, parameter = next(iter(toy_model.named_parameters()))
     old = parameter.data.clone()
     parameter.data.reshape(-1)[0] += 1
-    assert weights_digest(model) != before, name
+    assert weights_digest(toy_model) != before, name
     parameter.data.copy_(old)
-    assert weights_digest(model) == before
+    assert weights_digest(toy_model) == before

@@ -68,9 +68,9 @@ def test_choices_are_recorded_where_a_decision_was_due_padded_with_nan_beyond_th
     )
 
 
-def test_a_bundle_drives_an_episode_and_counts_its_flow_steps(bundles):
+def test_a_bundle_drives_an_episode_and_counts_its_flow_steps(toy_bundles):
     for task in (toy.CART, toy.LINES):
-        engine = OnnxEngine(Bundle.read(bundles[task.embodiment.id].path, task.embodiment))
+        engine = OnnxEngine(Bundle.read(toy_bundles[task.embodiment.id].path, task.embodiment))
         _, done, _ = run(task, EnginePolicy(engine))
         if task is toy.CART:
             assert done.log.num_decisions == 15  # 60 control steps in chunks of 4

@@ -40,8 +40,8 @@ class SlowEngine:
 
 
 @pytest.fixture(scope="module")
-def engine(bundles):
-    return OnnxEngine(Bundle.read(bundles["toy/cart@1"].path))
+def engine(toy_bundles):
+    return OnnxEngine(Bundle.read(toy_bundles["toy/cart@1"].path))
 
 
 def observed(task, seed=0):
@@ -49,9 +49,9 @@ def observed(task, seed=0):
     return observe(env.embodiment, env.reset(seed).samples, 0)
 
 
-def test_a_chunk_fits_the_embodiment(bundles):
+def test_a_chunk_fits_the_embodiment(toy_bundles):
     for task in (toy.CART, toy.LINES):
-        policy = EnginePolicy(OnnxEngine(Bundle.read(bundles[task.embodiment.id].path)))
+        policy = EnginePolicy(OnnxEngine(Bundle.read(toy_bundles[task.embodiment.id].path)))
         assert isinstance(policy, Policy)
         observation = observed(task)
         check_chunk(task.embodiment, policy.act(observation), observation)
