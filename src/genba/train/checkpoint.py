@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,8 @@ def save(
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         _barrier()
-        dcp.save(_state(model, optimizer, mean), checkpoint_id=temporary, no_dist=not dist.is_initialized())
+        with _one_process_is_fine():
+            dcp.save(_state(model, optimizer, mean), checkpoint_id=temporary, no_dist=not dist.is_initialized())
         if first:
             manifest = {
                 "step": step,
@@ -107,7 +110,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         return json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no {MANIFEST} there; expected a checkpoint folder such as step_000200") from None
+        raise CheckpointError(
+            f"{path}: no {MANIFEST} there; expected a checkpoint folder such as step_000200"
+        ) from None
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path / MANIFEST}: not JSON ({error}); use an older checkpoint") from error
 
@@ -127,11 +132,16 @@ def load(
     manifest = read_manifest(path)
     expected = architecture_digest(model.config, model.embodiments)
     if manifest["architecture"] != expected:
-        raise CheckpointError(f"{path}: {_difference(manifest, model)}; a checkpoint only fits the architecture it was made of")
+        raise CheckpointError(
+            f"{path}: {_difference(manifest, model)}; a checkpoint only fits the architecture it was made of"
+        )
     state = _state(model, optimizer, mean)
-    flags = None if optimizer is None else [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    flags = (
+        None if optimizer is None else [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    )
     try:
-        dcp.load(state, checkpoint_id=path, no_dist=not dist.is_initialized())
+        with _one_process_is_fine():
+            dcp.load(state, checkpoint_id=path, no_dist=not dist.is_initialized())
     except Exception as error:  # DCP raises whatever its planner and pickle meet; name the file once, here
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}); use an older checkpoint") from error
     set_model_state_dict(model, state["model"])
@@ -174,6 +184,13 @@ def _difference(manifest: Mapping[str, Any], model: WorldActionModel) -> str:
     if manifest["embodiments"] != sorted(model.embodiments):
         return f"embodiments: got {manifest['embodiments']} in the checkpoint, expected {sorted(model.embodiments)}"
     return "the facts of an embodiment differ"
+
+
+@contextmanager
+def _one_process_is_fine() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _barrier() -> None:

@@ -1,7 +1,7 @@
 """The training loop, on one page: batches in, losses down, checkpoints and metrics out.
 
-It runs in one process or under ``torchrun``; how the model is laid over ranks is ``parallelize``'s business, what it
-reads ``data``'s, what is chosen ``recipe``'s.
+It runs in one process or under ``torchrun`` (inside ``mesh.process_group``); how the model is laid over ranks is
+``parallelize``'s business, what it reads ``data``'s, what is chosen ``recipe``'s.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from genba.errors import CheckpointError
 from genba.model.world_action_model import WorldActionModel
 from genba.train import checkpoint
 from genba.train.data import TrainingData
 from genba.train.loader import Batch, Loader
-from genba.train.mesh import Ranks, all_reduce_mean
+from genba.train.mesh import make_mesh
 from genba.train.metrics import Metrics
 from genba.train.optimizer import MeanWeights, make_optimizer, set_learning_rate
-from genba.train.parallelize import clip_gradients, parallelize
+from genba.train.parallelize import clip_gradients, parallelize, synchronize_statistics
+from genba.train.plan import choose_layout
 from genba.train.recipe import Recipe
 
 
@@ -29,15 +31,18 @@ def train(
     recipe: Recipe,
     data: TrainingData,
     folder: Path,
-    ranks: Ranks,
     *,
+    device: str = "cpu",
     start_from: Path | None = None,
+    stop_at: int | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> WorldActionModel:
     """Train one model on all embodiments of ``data`` jointly; go on where ``folder`` already has a checkpoint.
 
     Args:
+        device: ``"cpu"`` or ``"cuda"``; there is no silent choice.
         start_from: a checkpoint whose weights (not its optimizer) a new run begins with.
+        stop_at: stop, with a checkpoint, after so many train steps; the schedule stays that of ``num_steps``.
         extra: what else the checkpoints shall say of themselves.
 
     Returns:
@@ -46,6 +51,7 @@ def train(
     Raises:
         CheckpointError: a checkpoint of another architecture.
     """
+    rank, world_size = _ranks()
     torch.manual_seed(recipe.seed)
     model = WorldActionModel(recipe.model, list(data.embodiments.values()))
     if start_from is not None and checkpoint.newest(folder) is None:
@@ -53,42 +59,44 @@ def train(
         mean = MeanWeights(model, recipe.mean_decay)
         checkpoint.load(start_from, model=model, mean=mean)
         mean.swap(model)
-    model = parallelize(model, ranks.mesh)
+    model = parallelize(model.to(device), make_mesh(choose_layout(recipe.model, world_size), device))
     optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
     start, resume_from = 0, checkpoint.newest(folder)
     if resume_from is not None:
         start = int(checkpoint.load(resume_from, model=model, optimizer=optimizer, mean=mean)["step"])
         if start > recipe.num_steps:
             raise CheckpointError(f"{resume_from}: is past num_steps = {recipe.num_steps}; use another folder")
+    stop = recipe.num_steps if stop_at is None else min(stop_at, recipe.num_steps)
     loader = Loader(
         data.training,
         data.embodiments,
         recipe.model,
         seed=recipe.seed,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
+        rank=rank,
+        world_size=world_size,
+        device=torch.device(device),
     )
     windows = sum(recipe.batch_size(i) for i in data.embodiments)
-    with Metrics(folder, num_steps=recipe.num_steps, start=start, silent=ranks.rank > 0) as metrics:
+    with Metrics(folder, num_steps=stop, start=start, silent=rank > 0) as metrics:
         model.train()
         waited_s, began_s = 0.0, time.perf_counter()
         asked_s = began_s
-        for step, batch in loader.steps(start, recipe.num_steps):
+        for step, batch in loader.steps(start, stop):
             waited_s += time.perf_counter() - asked_s
             losses = train_step(model, optimizer, recipe, batch, step)
             mean.update(model, step)
-            if (step + 1) % recipe.log_every == 0 or step + 1 == recipe.num_steps:
-                values = {name: all_reduce_mean(value, ranks) for name, value in losses.items()}
+            if (step + 1) % recipe.log_every == 0 or step + 1 == stop:
+                values = {name: _mean_over_ranks(value) for name, value in losses.items()}
                 elapsed_s = time.perf_counter() - began_s
                 rate = windows * (step + 1 - start) / elapsed_s
                 values |= {"lr": recipe.learning_rate_at(step), "samples_per_s": rate, "waiting": waited_s / elapsed_s}
                 metrics.report(step, values)
                 metrics.advance(step, rate=rate, loss=values["loss"])
-            if (step + 1) % recipe.evaluate_every == 0 or step + 1 == recipe.num_steps:
+            if (step + 1) % recipe.evaluate_every == 0 or step + 1 == stop:
                 mean.swap(model)
-                metrics.report(step, evaluate(model, data, recipe, ranks))
+                metrics.report(step, evaluate(model, data, recipe, device))
                 mean.swap(model)
-            if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.num_steps:
+            if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == stop:
                 checkpoint.save(
                     folder,
                     step=step + 1,
@@ -111,7 +119,7 @@ def train_step(
     set_learning_rate(optimizer, recipe.learning_rate_at(step))
     optimizer.zero_grad(set_to_none=True)
     out: dict[str, torch.Tensor] = {}
-    total = torch.zeros(())
+    total = torch.zeros((), device=next(model.parameters()).device)
     for embodiment_id, part in batch.items():
         losses = model(embodiment_id, part, seed=recipe.seed * 1_000_003 + step)
         weighted = losses["total"] * recipe.loss_weights.get(embodiment_id, 1.0)
@@ -120,30 +128,45 @@ def train_step(
         out |= {f"loss/{embodiment_id}/{name}": value.detach() for name, value in losses.items()}
     out["gradient_norm"] = clip_gradients(model, recipe.max_gradient_norm)
     optimizer.step()
+    synchronize_statistics(model)
     model.rebalance()
     return {"loss": total} | out
 
 
 @torch.no_grad()
-def evaluate(model: WorldActionModel, data: TrainingData, recipe: Recipe, ranks: Ranks) -> dict[str, float]:
+def evaluate(model: WorldActionModel, data: TrainingData, recipe: Recipe, device: str) -> dict[str, float]:
     """Return every loss on held-back episodes, and the world model's error beside persistence's."""
     model.eval()
+    rank, world_size = _ranks()
     loader = Loader(
         data.evaluation,
         data.embodiments,
         recipe.model,
         seed=recipe.seed + 1,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
+        rank=rank,
+        world_size=world_size,
+        device=torch.device(device),
     )
     sums: dict[str, float] = {}
     for step in range(recipe.evaluate_batches):
         for embodiment_id, part in loader.batch(step).items():
             for name, value in model(embodiment_id, part, seed=step).items():
                 key = f"eval/{embodiment_id}/{name}"
-                sums[key] = sums.get(key, 0.0) + all_reduce_mean(value, ranks) / recipe.evaluate_batches
+                sums[key] = sums.get(key, 0.0) + _mean_over_ranks(value) / recipe.evaluate_batches
     model.train()
     for embodiment_id in data.embodiments:
         sums[f"eval/{embodiment_id}/world_error"] = sums[f"eval/{embodiment_id}/readout"]
         sums[f"eval/{embodiment_id}/persistence_error"] = sums[f"eval/{embodiment_id}/persistence"]
     return sums
+
+
+def _ranks() -> tuple[int, int]:
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _mean_over_ranks(value: torch.Tensor) -> float:
+    if dist.is_initialized():
+        value = value.clone()
+        dist.all_reduce(value)
+        value = value / dist.get_world_size()
+    return float(value)

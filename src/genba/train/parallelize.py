@@ -87,7 +87,7 @@ class SpreadExperts(RoutedExperts):
         # Rows arrive by sender and then by expert; experts want them by expert alone.
         expert = torch.arange(self.num_local, device=rows.device).repeat(self.num_ranks)
         order = expert.repeat_interleave(coming.flatten()).argsort(stable=True)
-        out = self._apply(arrived[order], coming.sum(0).cumsum(0).to(torch.int32))
+        out = self._compute(arrived[order], coming.sum(0).cumsum(0).to(torch.int32))
         back = torch.zeros_like(out).index_copy(0, order, out)
         return all_to_all_single_autograd(back, send, receive, self.group)
 
@@ -98,10 +98,10 @@ class SpreadExperts(RoutedExperts):
         arrived = all_to_all_single_autograd(rows, None, None, self.group)
         by_expert = arrived.view(self.num_ranks, self.num_local, share, width).transpose(0, 1).reshape(count, width)
         ends = torch.arange(1, self.num_local + 1, dtype=torch.int32, device=rows.device) * (share * self.num_ranks)
-        out = self._apply(by_expert, ends).view(self.num_local, self.num_ranks, share, width)
+        out = self._compute(by_expert, ends).view(self.num_local, self.num_ranks, share, width)
         return all_to_all_single_autograd(out.transpose(0, 1).reshape(count, width), None, None, self.group)
 
-    def _apply(self, rows: Tensor, ends: Tensor) -> Tensor:
+    def _compute(self, rows: Tensor, ends: Tensor) -> Tensor:
         gate, up, down = (self._local(weight) for weight in (self.gate, self.up, self.down))
         hidden = nn.functional.silu(nn.functional.grouped_mm(rows, gate, offs=ends))
         hidden = hidden * nn.functional.grouped_mm(rows, up, offs=ends)

@@ -1,0 +1,266 @@
+"""``genba demo``: the whole job on one computer, each stage of which can be interrupted and gone on with.
+
+    collect demonstrations → train → export → let the model drive and be corrected → train on → export → measure → report
+
+Each stage looks at what is already there (episodes in the vault, checkpoints, bundles, result files) and does the
+rest. How much of everything is in ``Plan``; how each thing is done is in ``bench``, ``train``, ``runtime``, ``report``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from genba import registry
+from genba.bench.collect import collect
+from genba.bench.results import Result, commit, hardware
+from genba.bench.rollout import roll_out
+from genba.cli.bundle import export_run
+from genba.data.vault import Vault
+from genba.errors import GenbaError
+from genba.report.page import write_report
+from genba.report.run import RunRecord, Stage, write_pictures
+from genba.runtime.bundle import Bundle, is_bundle
+from genba.spec.task import Task
+from genba.train import checkpoint
+from genba.train.launch import ENVIRONMENT
+from genba.train.recipe import recipe
+
+app = typer.Typer(help="The whole job on this computer: collect, train, deploy, measure, report.")
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """How much of one task the demo does."""
+
+    #: demonstrations by the expert
+    demonstrations: int
+    #: episodes in which the model acts and the expert says what it should have done (DAgger)
+    corrections: int
+    #: test episodes per policy
+    episodes: int
+    #: windows per train step
+    batch: int
+    #: policies measured beside the model
+    compared: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How much the demo does of everything."""
+
+    name: str
+    recipe: str
+    #: train steps before the corrections, and in all
+    first_steps: int
+    steps: int
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    #: one sentence per thing that is smaller than a measurement for publication would have it
+    cut_short: tuple[str, ...] = ()
+
+
+FULL = Plan(
+    name="full",
+    recipe="tiny",
+    first_steps=500,
+    steps=1100,
+    shares={
+        "arm/grip@1": Share(
+            demonstrations=200, corrections=120, episodes=300, batch=64, compared=("fixed_6n", "reactive")
+        ),
+        "vehicle/intersection@1": Share(
+            demonstrations=120, corrections=80, episodes=100, batch=48, compared=("constant_speed", "idm")
+        ),
+        "factory/shortage@1": Share(
+            demonstrations=60,
+            corrections=0,
+            episodes=30,
+            batch=4,
+            compared=("right_shift", "fifo", "edd", "wspt", "atc"),
+        ),
+    },
+)
+QUICK = Plan(
+    name="quick",
+    recipe="debug",
+    first_steps=10,
+    steps=20,
+    shares={
+        "arm/grip@1": Share(demonstrations=4, corrections=2, episodes=2, batch=8, compared=("fixed_6n",)),
+        "vehicle/intersection@1": Share(
+            demonstrations=3, corrections=1, episodes=2, batch=8, compared=("constant_speed",)
+        ),
+        "factory/shortage@1": Share(demonstrations=3, corrections=0, episodes=2, batch=2, compared=("edd",)),
+    },
+    cut_short=("This is the quick demo: a few episodes and train steps that show the way, not what a model can do.",),
+)
+
+
+@app.callback(invoke_without_command=True)
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run; one already there is gone on with.")] = Path("demo-run"),
+    quick: Annotated[bool, typer.Option("--quick", help="A minute or two: every stage, nothing learnt.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that simulate and train.")] = 2,
+) -> None:
+    """Do the whole job: about a quarter of an hour on two cores; interrupt it and start it again as you like."""
+    plan = QUICK if quick else FULL
+    run = _Run(plan, out, processes)
+    run.stage("Collect demonstrations", lambda: run.collect_demonstrations())
+    run.stage("Train one model on all machines", lambda: run.train(plan.first_steps))
+    run.stage("Export bundles", lambda: run.export(plan.first_steps))
+    run.stage("Let the model act and be corrected", lambda: run.collect_corrections())
+    run.stage("Train on", lambda: run.train(plan.steps))
+    run.stage("Export bundles again", lambda: run.export(plan.steps))
+    run.stage("Measure in closed loop", lambda: run.measure())
+    run.stage("Make the report", lambda: run.report())
+    console.print(f"\n[bold green]Done[/] in {run.elapsed_s() / 60:.1f} minutes. Look at {out / 'report.html'}\n")
+
+
+class _Run:
+    def __init__(self, plan: Plan, out: Path, num_processes: int) -> None:
+        self.plan, self.out, self.num_processes = plan, out, num_processes
+        self.tasks: dict[str, Task] = {task_id: registry.task(task_id) for task_id in plan.shares}
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "run.json"
+        self.record = (
+            RunRecord.read(path)
+            if path.is_file()
+            else RunRecord(
+                command="genba demo" + (" --quick" if plan is QUICK else ""),
+                date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                commit=commit(),
+                preset=plan.recipe,
+                hardware=hardware(),
+                budget_s=900.0,
+                cut_short=plan.cut_short,
+            )
+        )
+
+    def stage(self, name: str, do: Callable[[], str]) -> None:
+        """Do one stage and add its time to the record."""
+        number = 1 + len({stage.name for stage in self.record.stages} - {name})
+        console.rule(f"[bold]{number}. {name}", align="left")
+        began_s = time.monotonic()
+        detail = do()
+        took_s = time.monotonic() - began_s
+        before = {stage.name: stage for stage in self.record.stages}
+        # A stage that an earlier start of the demo had finished says what it said then, and its time adds up.
+        took_s += before[name].wall_s if name in before else 0.0
+        before[name] = Stage(name=name, wall_s=round(took_s, 1), detail=detail or before[name].detail)
+        self.record = dataclasses.replace(self.record, stages=tuple(before.values()))
+        self.record.write(self.out)
+
+    def elapsed_s(self) -> float:
+        """Return the wall time of all stages, over all starts."""
+        return sum(stage.wall_s for stage in self.record.stages)
+
+    def collect_demonstrations(self) -> str:
+        """Let every expert drive."""
+        said = []
+        for task_id, share in self.plan.shares.items():
+            done = self._collect(task_id, self.tasks[task_id].expert, range(share.demonstrations), labeller=None)
+            said.append(f"{done} {task_id}")
+        return "demonstrations: " + ", ".join(said)
+
+    def collect_corrections(self) -> str:
+        """Let the model drive, on worlds of their own, and the expert label what it should have done."""
+        said = []
+        for task_id, share in self.plan.shares.items():
+            if share.corrections:
+                seeds = range(share.demonstrations, share.demonstrations + share.corrections)
+                expert = self.tasks[task_id].expert
+                done = self._collect(task_id, str(self._bundle(task_id, self.plan.first_steps)), seeds, labeller=expert)
+                said.append(f"{done} {task_id}")
+        return "corrected episodes: " + ", ".join(said)
+
+    def train(self, until: int) -> str:
+        """Train up to ``until`` steps; the learning rate follows one schedule over all of them."""
+        folder = self.out / "train"
+        newest = checkpoint.newest(folder)
+        if newest is None or checkpoint.read_manifest(newest)["step"] < until:
+            command = [sys.executable, "-m", "genba.cli.main", "train", "run", "--vault", str(self.out / "vault")]
+            command += ["--out", str(folder), "--recipe", self.plan.recipe, "--steps", str(self.plan.steps)]
+            command += ["--stop-at", str(until), "--processes", str(self.num_processes)]
+            for task_id, share in self.plan.shares.items():
+                command += ["--batch", f"{self.tasks[task_id].embodiment.id}={share.batch}"]
+            done = subprocess.run(command, env=os.environ | ENVIRONMENT, check=False)
+            if done.returncode:
+                raise GenbaError("training did not end well (see above); start the demo again to go on from there")
+        return f"{until} of {self.plan.steps} steps, {sum(s.batch for s in self.plan.shares.values())} windows each"
+
+    def export(self, steps: int) -> str:
+        """Export the mean weights for every machine whose bundle is not there yet."""
+        missing = {}
+        for task_id, task in self.tasks.items():
+            path = self._bundle(task_id, steps)
+            wanted = steps == self.plan.steps or self.plan.shares[task_id].corrections
+            if wanted and not is_bundle(path):
+                missing[task.embodiment.id] = path
+        reports = export_run(self.out / "train", list(missing), missing) if missing else {}
+        for report in reports.values():
+            console.print(
+                f"  {report.path}: {report.num_bytes / 1e6:.1f} MB, differs from torch by {report.max_difference:.0e}",
+                highlight=False,
+            )
+        if steps == self.plan.steps:
+            bundle = Bundle.read(self._bundle(next(iter(self.tasks)), steps))
+            count = int(bundle.provenance["num_parameters"])
+            self.record = dataclasses.replace(
+                self.record, num_parameters=count, seed=recipe(self.plan.recipe).seed, preset=self.plan.recipe
+            )
+        return "two ONNX graphs per machine, checked against torch"
+
+    def measure(self) -> str:
+        """Drive every machine with the model and with what it is compared with, on the frozen test seeds."""
+        for task_id, share in self.plan.shares.items():
+            task = self.tasks[task_id]
+            seeds = task.test_seeds[: share.episodes]
+            bundle = self._bundle(task_id, self.plan.steps)
+            for policy in (str(bundle), *share.compared):
+                name = "model" if policy == str(bundle) else policy
+                path = self.out / "results" / task_id / f"{name}.json"
+                if path.is_file() and (
+                    name != "model" or Result.read(path).weights_digest == Bundle.read(bundle).weights_digest
+                ):
+                    continue
+                keep = [seeds[0]] if name == "model" else []
+                result = roll_out(task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep)
+                for seed in keep:
+                    write_pictures(self.out, task_id, task.draw(result.traces[seed], name))
+                result.write(path)
+        return ", ".join(f"{share.episodes} {task_id}" for task_id, share in self.plan.shares.items()) + " per policy"
+
+    def report(self) -> str:
+        """Write the page."""
+        self.record.write(self.out)
+        path = write_report(self.out)
+        return f"{path.stat().st_size / 1e6:.1f} MB in one file"
+
+    def _collect(self, task_id: str, policy: str, seeds: range, *, labeller: str | None) -> int:
+        vault = Vault.open(self.out / "vault", create=True)
+        existing = {entry.episode_id for entry in vault.entries(task_id=task_id)}
+        collect(
+            task_id,
+            policy=policy,
+            seeds=seeds,
+            sink=vault,
+            workers=self.num_processes,
+            labeller=labeller,
+            existing=existing,
+        )
+        return len(seeds)
+
+    def _bundle(self, task_id: str, steps: int) -> Path:
+        return self.out / "bundles" / f"step_{steps:06d}" / task_id

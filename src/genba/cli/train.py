@@ -1,0 +1,102 @@
+"""``genba train``: one model from everything in a vault."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from genba.data.vault import Vault
+from genba.errors import ConfigError
+from genba.registry import EMBODIMENTS
+from genba.spec.statistics import Statistics
+from genba.train import checkpoint
+from genba.train.data import prepare
+from genba.train.launch import launch
+from genba.train.loop import train
+from genba.train.mesh import process_group
+from genba.train.recipe import RECIPES, recipe
+
+app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a vault.")
+
+
+@app.command()
+def run(
+    vault: Annotated[Path, typer.Option(help="Where the episodes are.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; one that has checkpoints is gone on with.")],
+    name: Annotated[str, typer.Option("--recipe", help="One of: " + ", ".join(RECIPES) + ".")] = "tiny",
+    steps: Annotated[int | None, typer.Option(min=1, help="Train steps; by default the recipe's.")] = None,
+    stop_at: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many steps; the schedule stays that of --steps.")
+    ] = None,
+    batch: Annotated[list[str] | None, typer.Option(help="EMBODIMENT=WINDOWS per step; may be repeated.")] = None,
+    embodiment: Annotated[
+        list[str] | None, typer.Option(help="Train on this one (may be repeated); by default all in the vault.")
+    ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="A checkpoint, or a run's folder, whose weights and statistics to begin with.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this computer, data-parallel.")] = 1,
+) -> None:
+    """Train, or go on training, one model on all machines jointly."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: got 'cuda', but torch finds no GPU here; use --device cpu")
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        arguments = sys.argv[1:]
+        launch(arguments, processes)
+        return
+    if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    chosen = recipe(name)
+    changes: dict[str, object] = {"seed": seed}
+    if steps is not None:
+        changes["num_steps"] = steps
+    if batch:
+        changes["batch_sizes"] = dict(chosen.batch_sizes) | dict(_batch_size(text) for text in batch)
+    chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
+    store = Vault.open(vault)
+    found = embodiment or [i for i in EMBODIMENTS if any(e.num_windows for e in store.entries(embodiment_id=i))]
+    start = statistics = None
+    begun = checkpoint.newest(out)
+    if begun is not None:
+        statistics = stored_statistics(begun)
+    elif start_from is not None:
+        start = start_from if (start_from / checkpoint.MANIFEST).is_file() else checkpoint.newest(start_from)
+        if start is None:
+            raise ConfigError(f"start_from: {start_from} holds no checkpoint")
+        statistics = stored_statistics(start)
+    with process_group(device):
+        data = prepare(store, found, chosen, statistics)
+        train(chosen, data, out, device=device, start_from=start, stop_at=stop_at)
+
+
+@app.command()
+def recipes() -> None:
+    """Show the recipes and what they choose."""
+    console = Console()
+    for key, make in RECIPES.items():
+        made = make()
+        console.print(f"[bold cyan]{key}[/]  {(make.__doc__ or '').strip()}", highlight=False)
+        for field in dataclasses.fields(made):
+            if field.name not in ("name", "model"):
+                console.print(f"    {field.name} = {getattr(made, field.name)}", highlight=False)
+
+
+def stored_statistics(path: Path) -> dict[str, Statistics]:
+    """Return the statistics that a checkpoint was trained with."""
+    return {name: Statistics.from_json(table) for name, table in checkpoint.read_manifest(path)["statistics"].items()}
+
+
+def _batch_size(text: str) -> tuple[str, int]:
+    key, _, number = text.partition("=")
+    if not number.isdigit() or int(number) < 1:
+        raise ConfigError(f"batch: got {text!r}, expected EMBODIMENT=WINDOWS, e.g. arm/panda-grip@1=64")
+    return key, int(number)
