@@ -130,7 +130,8 @@ def histogram(
     )
     for exponent in range(math.ceil(low - 1e-6), math.floor(high + 1e-6) + 1):
         x = place(10.0**exponent)
-        parts.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="middle">{seconds(10.0**exponent)}</text>')
+        anchor = "end" if x > WIDTH - 2 * RIGHT else "middle"
+        parts.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{seconds(10.0**exponent)}</text>')
     if shown_s[0] <= deadline_s <= shown_s[1]:
         x = place(deadline_s)
         anchor, shift = ("end", -4) if x > WIDTH * 0.6 else ("start", 4)
@@ -162,16 +163,20 @@ def short(value: float) -> str:
 
 
 def seconds(value_s: float) -> str:
-    """Write a time with the unit that suits it: 250 µs, 4.2 ms, 1.5 s, 2 min 5 s."""
+    """Write a time with the unit that suits it: 250 µs, 4.2 ms, 1.5 s, 2 min 5 s, 4 h."""
     if not math.isfinite(value_s):
         return "–"
+    if value_s >= 7200:
+        return f"{value_s / 3600:.3g}\N{NO-BREAK SPACE}h"
     if value_s >= 119.5:
         minutes, rest = divmod(round(value_s), 60)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+        return (
+            f"{minutes}\N{NO-BREAK SPACE}min {rest}\N{NO-BREAK SPACE}s" if rest else f"{minutes}\N{NO-BREAK SPACE}min"
+        )
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value_s >= factor * 0.9995:
-            return f"{value_s / factor:.3g} {unit}"
-    return f"{value_s / 1e-6:.2g} µs" if value_s else "0 s"
+            return f"{value_s / factor:.3g}\N{NO-BREAK SPACE}{unit}"
+    return f"{value_s / 1e-6:.2g}\N{NO-BREAK SPACE}µs" if value_s else "0 s"
 
 
 def _open(label: str, height: int = HEIGHT) -> str:
@@ -186,7 +191,7 @@ def _ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     size = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.floor(low / size + 1e-9), math.ceil(high / size - 1e-9)
-    return [round(i * size, 12) for i in range(first, last + 1)]
+    return [i * size for i in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 import datetime
+import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from PIL import Image
 
 from genba import __version__, registry
 from genba.bench.results import LATENCY_EDGES_S, Result
@@ -22,11 +25,13 @@ from genba.report import charts, summary
 from genba.report.run import Run, read_run
 from genba.report.summary import TaskFacts
 from genba.spec.embodiment import load_embodiment
+from genba.spec.task import Picture
 
 #: What the machines are called on the page, by the first part of a task's or an embodiment's id.
 MACHINES = {"arm": "Robot arm", "vehicle": "Car", "factory": "Factory"}
-#: Losses that are shown first; the rest follow by name.
+#: Losses that are shown first; the rest follow by name. Persistence is no loss: it stands beside the world model.
 FIRST_LOSSES = ("total", "flow", "world", "readout")
+NO_LOSSES = {"persistence"}
 
 
 def write_page(run_dir: Path | str, out: Path | None = None) -> Path:
@@ -52,7 +57,12 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"seconds": charts.seconds, "percent": summary.percent, "number": summary.number}
+    environment.filters |= {
+        "seconds": charts.seconds,
+        "percent": summary.percent,
+        "number": summary.number,
+        "metric_name": summary.metric_name,
+    }
     task_ids = sorted(set(run.task_ids) | set(registry.TASKS), key=_order)
     text = environment.get_template("page.html.jinja").render(
         css=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
@@ -94,6 +104,7 @@ def _task(run: Run, task_id: str) -> dict[str, Any]:
             {
                 "title": picture.title,
                 "caption": picture.caption,
+                "wide": _aspect(picture) > 2.0,
                 "data": f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}",
             }
             for picture in run.pictures.get(task_id, ())
@@ -101,6 +112,15 @@ def _task(run: Run, task_id: str) -> dict[str, Any]:
         "num_episodes": sorted({len(result.seeds) for result in results}),
         "frozen": all(result.on_test_seeds for result in results),
     }
+
+
+def _aspect(picture: Picture) -> float:
+    """Return width over height; a strip of frames is wide and gets the page's whole width."""
+    if picture.media_type == "image/svg+xml":
+        box = re.search(rb"viewBox=[\"'][\d.\s-]*?([\d.]+)[\s,]+([\d.]+)[\"']", picture.data)
+        return float(box[1]) / float(box[2]) if box else 1.0
+    with Image.open(io.BytesIO(picture.data)) as image:
+        return image.width / image.height
 
 
 def _row(facts: TaskFacts, columns: Sequence[Any], result: Result) -> dict[str, Any]:
@@ -146,7 +166,7 @@ def _headline(facts: TaskFacts, results: Sequence[Result], model: Result) -> dic
     write = summary.percent if share else summary.number
     return {
         "value": summary.primary_text(facts, value),
-        "name": "success" if share else summary.policy_name(facts.primary.name),
+        "name": "success" if share else summary.metric_name(facts.primary),
         "interval": f"{write(value.low)} – {write(value.high)}" if math.isfinite(value.low + value.high) else "",
         "success": None if share else summary.percent(model.success.mean),
         "num_episodes": len(model.seeds),
@@ -189,7 +209,7 @@ def _training(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
     names = {name for line in metrics for name in line if name.startswith("loss/")}
     groups = []
     for embodiment_id in sorted({_between(name) for name in names}, key=_order):
-        terms = {name.rpartition("/")[2] for name in names if _between(name) == embodiment_id}
+        terms = {name.rpartition("/")[2] for name in names if _between(name) == embodiment_id} - NO_LOSSES
         panels = []
         for term in sorted(terms, key=lambda t: (FIRST_LOSSES.index(t) if t in FIRST_LOSSES else 99, t)):
             x, y = _series(metrics, f"loss/{embodiment_id}/{term}")

@@ -35,7 +35,7 @@ def results_table(folder: Path) -> str:
         head = ["policy", "success (95 % Wilson)"]
         if other:
             unit = f", {other.unit}" if other.unit not in ("", "1", "count") else ""
-            head.append(f"{summary.policy_name(other.name)}{unit} (95 % bootstrap)")
+            head.append(f"{summary.metric_name(other)}{unit} (95 % bootstrap)")
         head += ["decision p50 / p99", "late", "guard changed", "episodes"]
         lines = [f"**{task_id}**", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
         lines += [_row(_cells(facts, result, bool(other))) for result in those]

@@ -15,6 +15,10 @@ from genba.bench.results import Result
 from genba.errors import RegistryError
 from genba.spec.task import Metric
 
+MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+#: Unit -> the ending that a metric's name may carry for it.
+_SUFFIXES = {"m": "_m", "s": "_s", "N": "_n", "m/s": "_mps", "m/s^2": "_mps2", "rad": "_rad", "J": "_j"}
+
 SUCCESS = Metric(name="success", unit="1", meaning="Share of episodes that succeeded.", better="higher")
 
 
@@ -107,30 +111,40 @@ def words(comparison: Comparison, facts: TaskFacts) -> str:
     difference, name = comparison.difference, policy_name(comparison.other.policy)
     if facts.primary.name == "success":
         size = f"{abs(difference.mean) * 100:.0f} points"
-        interval = f"{difference.low * 100:+.0f} to {difference.high * 100:+.0f} points"
+        interval = f"{signed(round(difference.low * 100))} to {signed(round(difference.high * 100))} points"
     else:
         size = with_unit(abs(difference.mean), facts.primary.unit)
-        interval = f"{difference.low:+.3g} to {difference.high:+.3g}"
+        interval = f"{signed(difference.low)} to {signed(difference.high)}"
     direction = "above" if difference.mean > 0 else "below"
     what = {
         "better": f"{size} {direction} {name}",
         "worse": f"{size} {direction} {name}",
-        "unclear": f"not told apart from {name}",
+        "unclear": f"not clearly different from {name}",
     }[comparison.verdict]
     return f"{what} (95 %: {interval}, same {comparison.num_worlds} worlds)"
 
 
 def policy_name(policy: str) -> str:
-    """Write a policy's name as words."""
+    """Write a policy's or a loss' name as words."""
     return policy.replace("_", " ")
 
 
+def metric_name(metric: Metric) -> str:
+    """Write a metric's name as words, without the unit that stands beside it."""
+    suffix = _SUFFIXES.get(metric.unit, "")
+    return policy_name(metric.name.removesuffix(suffix) if suffix else metric.name)
+
+
 def percent(share: float) -> str:
-    """Write a share in percent; one decimal where it is close to, but not, 0 or 100."""
+    """Write a share in percent, so that what is close to none or all is not written as none or all."""
     if not math.isfinite(share):
         return "–"
     value = share * 100
-    return f"{value:.1f} %" if 0 < value < 1 or 99 < value < 100 else f"{value:.0f} %"
+    if 0 < value < 0.1:
+        return f"<0.1{NBSP}%"
+    if 99.9 < value < 100:
+        return f">99.9{NBSP}%"
+    return f"{value:.1f}{NBSP}%" if 0 < value < 1 or 99 < value < 100 else f"{value:.0f}{NBSP}%"
 
 
 def number(value: float) -> str:
@@ -139,14 +153,20 @@ def number(value: float) -> str:
         return "–"
     if value == 0:
         return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.1e}"
+    size = abs(value)
+    text = f"{size:,.0f}".replace(",", NBSP) if size >= 1000 else f"{size:.3g}" if size >= 1e-3 else f"{size:.1e}"
+    return f"{MINUS}{text}" if value < 0 else text
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign."""
+    text = number(value)
+    return f"+{text}" if value > 0 and text != "0" else text
 
 
 def with_unit(value: float, unit: str) -> str:
     """Write a number and its unit; a ratio has none."""
-    return number(value) if unit in ("", "1", "count") else f"{number(value)} {unit.replace('*', ' ')}"
+    return number(value) if unit in ("", "1", "count") else f"{number(value)}{NBSP}{unit.replace('*', '·')}"
 
 
 def interval_text(value: Interval) -> str:
