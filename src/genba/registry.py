@@ -16,6 +16,7 @@ EMBODIMENTS: dict[str, str] = {
     "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
+    "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4.toml",
 }
 
 #: Task id -> the ``Task`` object.
