@@ -43,13 +43,16 @@ FORECAST_STEP_S = 0.15
 PROPOSALS_MPS2 = np.array([99.0, 0.7, 0.0, -1.0, -2.0, -3.0, -4.5, -6.0, -8.0])
 #: how much larger the others are taken: along, across, and per second of forecast
 MARGIN_ALONG_M, MARGIN_ACROSS_M, MARGIN_GROWTH_MPS = 0.6, 0.35, 0.08
-PERSON_MARGIN_M = 0.6
+#: people who walk, and people who stand: those wait at the very kerb, 0.3 m beside a car in the curve
+PERSON_MARGIN_M, STANDING_PERSON_MARGIN_M = 0.6, 0.05
+#: where no proposal keeps the whole margin, the fastest that keeps this share of it is taken before an emergency stop
+TIGHT_MARGIN = 0.4
 #: strongest braking that the driver model asks for
 MAX_BRAKING_MPS2 = 8.0
 #: braking before a line where one is in no hurry
 HALT_BRAKING_MPS2 = 1.5
-#: room beside the car that a car ahead must leave not to be followed
-LEAD_MARGIN_M = 0.25
+#: room beside the car that a car or person ahead must leave not to be followed
+LEAD_MARGIN_M, PERSON_LEAD_MARGIN_M = 0.25, 0.05
 
 HALF_LENGTH_M, HALF_WIDTH_M = bicycle.LENGTH_M / 2, bicycle.WIDTH_M / 2
 
@@ -133,66 +136,69 @@ def _plan(speed, along, lateral, points, limits, objects, stop_m, proposals):
         c, s = abs(math.cos(turn)), abs(math.sin(turn))
         half_along = 0.5 * (objects[i, LENGTH] * c + objects[i, WIDTH] * s)
         half_across = 0.5 * (objects[i, LENGTH] * s + objects[i, WIDTH] * c)
-        if ahead < along + CENTRE_M or offset > half_across + HALF_WIDTH_M + LEAD_MARGIN_M:
+        person = objects[i, KIND] == PERSON
+        room = 0.25 + PERSON_LEAD_MARGIN_M if person else half_across + LEAD_MARGIN_M
+        if ahead < along + CENTRE_M or offset > HALF_WIDTH_M + room:
             continue
         slow = objects[i, SPEED] * math.cos(turn)
-        person = objects[i, KIND] == PERSON
         if not person and math.cos(turn) < 0.5 and objects[i, SPEED] > 0.5:
             continue  # crosses; the forecast deals with it
         rear = ahead - half_along
         if rear < lead_m:
             lead_m, lead_speed = rear, max(slow, 0.0) if not person else 0.0
     answer = 0.0
-    for p in range(len(proposals)):
-        v, s_m, a_first = speed, along, 0.0
-        clear = True
-        steps = round(FORECAST_S / FORECAST_STEP_S) if len(proposals) > 1 else 1
-        for k in range(steps):
-            t = k * FORECAST_STEP_S
-            index = min(max(int(s_m / SPACING_M), 0), len(limits) - 1)
-            a = _follow(v, limits[index], lead_m + lead_speed * t - (s_m + FRONT_M), lead_speed)
-            if stop_m < 1e8 and stop_m + STOP_GAP_M > s_m + FRONT_M:
-                a = min(a, _halt(v, limits[index], stop_m - (s_m + FRONT_M)))
-            a = max(min(a, proposals[p]), -MAX_BRAKING_MPS2)
-            if k == 0:
-                a_first = a
-            v_next = max(v + a * FORECAST_STEP_S, 0.0)
-            s_m += 0.5 * (v + v_next) * FORECAST_STEP_S
-            v = v_next
-            if len(proposals) == 1:
-                break
-            t += FORECAST_STEP_S
-            index = min(max(int(s_m / SPACING_M), 0), len(points) - 1)
-            h = points[index, 2]
-            rest = s_m - index * SPACING_M + CENTRE_M
-            fade = lateral * math.exp(-t / 1.0)
-            x = points[index, 0] + rest * math.cos(h) - fade * math.sin(h)
-            y = points[index, 1] + rest * math.sin(h) + fade * math.cos(h)
-            for i in range(count):
-                person = objects[i, KIND] == PERSON
-                ox = objects[i, X] + t * objects[i, SPEED] * math.cos(objects[i, HEADING])
-                oy = objects[i, Y] + t * objects[i, SPEED] * math.sin(objects[i, HEADING])
-                grow = MARGIN_GROWTH_MPS * t
-                if person:
-                    half_l = half_w = 0.25 + PERSON_MARGIN_M + grow
-                else:
-                    half_l, half_w = (
-                        0.5 * objects[i, LENGTH] + MARGIN_ALONG_M + grow,
-                        0.5 * objects[i, WIDTH] + MARGIN_ACROSS_M,
-                    )
-                if not overlap(x, y, h, HALF_LENGTH_M, HALF_WIDTH_M, ox, oy, objects[i, HEADING], half_l, half_w):
-                    continue
-                # Not ours to avoid: somebody who comes from behind, or who drives into a car that stands.
-                back = (ox - x) * math.cos(h) + (oy - y) * math.sin(h)
-                if s_m - along < 0.4 or (back < -1.5 and math.cos(objects[i, HEADING] - h) > 0.3):
-                    continue
-                clear = False
-                break
-            if not clear:
-                break
-        answer = a_first
-        if clear:
-            break
+    for share in (1.0, TIGHT_MARGIN):
+        for p in range(len(proposals)):
+            v, s_m, a_first = speed, along, 0.0
+            clear = True
+            steps = round(FORECAST_S / FORECAST_STEP_S) if len(proposals) > 1 else 1
+            for k in range(steps):
+                t = k * FORECAST_STEP_S
+                index = min(max(int(s_m / SPACING_M), 0), len(limits) - 1)
+                a = _follow(v, limits[index], lead_m + lead_speed * t - (s_m + FRONT_M), lead_speed)
+                if stop_m < 1e8 and stop_m + STOP_GAP_M > s_m + FRONT_M:
+                    a = min(a, _halt(v, limits[index], stop_m - (s_m + FRONT_M)))
+                a = max(min(a, proposals[p]), -MAX_BRAKING_MPS2)
+                if k == 0:
+                    a_first = a
+                v_next = max(v + a * FORECAST_STEP_S, 0.0)
+                s_m += 0.5 * (v + v_next) * FORECAST_STEP_S
+                v = v_next
+                if len(proposals) == 1:
+                    break
+                t += FORECAST_STEP_S
+                index = min(max(int(s_m / SPACING_M), 0), len(points) - 1)
+                h = points[index, 2]
+                rest = s_m - index * SPACING_M + CENTRE_M
+                fade = lateral * math.exp(-t / 1.0)
+                x = points[index, 0] + rest * math.cos(h) - fade * math.sin(h)
+                y = points[index, 1] + rest * math.sin(h) + fade * math.cos(h)
+                for i in range(count):
+                    person = objects[i, KIND] == PERSON
+                    ox = objects[i, X] + t * objects[i, SPEED] * math.cos(objects[i, HEADING])
+                    oy = objects[i, Y] + t * objects[i, SPEED] * math.sin(objects[i, HEADING])
+                    grow = MARGIN_GROWTH_MPS * t
+                    if person:
+                        margin = PERSON_MARGIN_M + grow if objects[i, SPEED] > 0.3 else STANDING_PERSON_MARGIN_M
+                        half_l = half_w = 0.25 + share * margin
+                    else:
+                        half_l, half_w = (
+                            0.5 * objects[i, LENGTH] + share * (MARGIN_ALONG_M + grow),
+                            0.5 * objects[i, WIDTH] + share * MARGIN_ACROSS_M,
+                        )
+                    if not overlap(x, y, h, HALF_LENGTH_M, HALF_WIDTH_M, ox, oy, objects[i, HEADING], half_l, half_w):
+                        continue
+                    # Not ours to avoid: somebody who comes from behind, or who drives into a car that stands.
+                    back = (ox - x) * math.cos(h) + (oy - y) * math.sin(h)
+                    if s_m - along < 0.4 or (back < -1.5 and math.cos(objects[i, HEADING] - h) > 0.3):
+                        continue
+                    clear = False
+                    break
+                if not clear:
+                    break
+            answer = a_first
+            if clear:
+                return answer
     return answer
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from genba.machines.vehicle.network import ARM_LENGTH_M, ARMS, CYCLE_S, MANOEUVRES
 
 #: cars per second that enter each arm, and people per second who set out anywhere
-CAR_RATE_HZ = 0.10
-PERSON_RATE_HZ = 0.22
+CAR_RATE_HZ = 0.08
+PERSON_RATE_HZ = 0.16
 #: cars on the arms at the start, on average per lane
-INITIAL_CARS_PER_LANE = 1.0
+INITIAL_CARS_PER_LANE = 0.8
 TRUCK_SHARE = 0.12
-TURN_SHARES = {"left": 0.25, "straight": 0.5, "right": 0.25}
+TURN_SHARES = {"left": 0.2, "straight": 0.6, "right": 0.2}
 #: traffic is scheduled for this long: warm-up and the longest episode
 SCHEDULE_S = 66.0
 

@@ -11,6 +11,8 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
+from typing import IO
 
 import numpy as np
 
@@ -32,6 +34,7 @@ class Traffic:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._log: IO[bytes] | None = None
 
     def reset(self, scenario: Scenario) -> tuple[np.ndarray, int, np.ndarray]:
         """Begin a scenario and run its warm-up.
@@ -65,17 +68,21 @@ class Traffic:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         home = sumo_home()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "genba.machines.vehicle.traffic_process", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "SUMO_HOME": str(home), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
         )
         theirs.close()
         ours.settimeout(TIMEOUT_S)
@@ -90,17 +97,26 @@ class Traffic:
             body = _receive(connection, length)
         except OSError as error:
             status = self._process.poll() if self._process else None
+            said = self._said()
             self.close()
             raise SimulatorError(
-                f"vehicle: the SUMO process broke off (exit status {status}, {error}); run "
+                f"vehicle: the SUMO process broke off (exit status {status}, {error}){said}; run "
                 f"`python -c 'import libsumo'` to see why; it needs: apt-get install {SYSTEM_PACKAGES}"
             ) from error
         if reply == b"E":
+            text = body.decode() + self._said()
             self.close()
-            text = body.decode()
             advice = f"; install: apt-get install {SYSTEM_PACKAGES}" if "ImportError" in text else ""
             raise SimulatorError(f"vehicle: SUMO: {text}{advice}")
         return np.frombuffer(body, np.float64)
+
+    def _said(self) -> str:
+        """Return the last lines that SUMO printed: libsumo's own exceptions say only ``Process Error``."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return ": " + " | ".join(lines[-4:]) if lines else ""
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

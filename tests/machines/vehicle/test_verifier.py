@@ -1,0 +1,92 @@
+"""The judge: agrees with honest traces, and finds what was painted over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genba.errors import VerificationError
+from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.picture import draw
+from genba.machines.vehicle.simulator import VehicleEnv
+from genba.machines.vehicle.verifier import METRICS, verify
+from genba.spec.observation import Observation
+
+
+@pytest.fixture(scope="module")
+def trace(env: VehicleEnv) -> dict[str, np.ndarray]:
+    policy = GapExpert(env)
+    step = env.reset(0)
+    while not (step.terminated or step.truncated):
+        step = env.step(policy.act(Observation(env.embodiment.id, step.time_ns, {})).at(step.time_ns))
+    return env.trace()
+
+
+def test_an_outcome_has_every_metric_and_a_success(trace):
+    outcome = verify(trace)
+    assert set(outcome) == {metric.name for metric in METRICS}
+    assert outcome["success"] == 1.0 and outcome["route_completion"] > 0.99
+    assert outcome["time_s"] == pytest.approx((len(trace["ego"]) - 1) * 0.1)
+
+
+def test_a_car_put_on_the_ego_is_a_collision_and_one_beside_it_is_not(trace):
+    step = len(trace["ego"]) // 2
+    at = trace["object_splits"][step]
+    _, x, y, heading = trace["ego"][step, :4]
+    # Bodies are 1.85 m and 1.8 m wide: side by side they touch at 1.825 m between their axes.
+    for sideways_m, collided in ((1.80, 1.0), (1.90, 0.0)):
+        tampered = {**trace, "objects": trace["objects"].copy()}
+        side = sideways_m * np.array([-np.sin(heading), np.cos(heading)])
+        along = 1.4 * np.array([np.cos(heading), np.sin(heading)])
+        tampered["objects"][at, 1:] = [0, *(np.array([x, y]) + along + side), heading, 0.0, 4.5, 1.8]
+        assert verify(tampered)["collided"] == collided
+        assert verify(tampered)["success"] == 1.0 - collided
+
+
+def test_crossing_while_the_light_is_red_counts(trace):
+    painted = {**trace, "colour": np.ones_like(trace["colour"])}
+    assert verify(painted)["ran_red"] == 1.0 and verify(painted)["success"] == 0.0
+
+
+def test_a_car_moved_off_the_lanes_is_off_the_road(trace):
+    ego = trace["ego"].copy()
+    ego[:, 1] += 6.0  # the northbound arm ends 0.5 m beside its 6.4 m half-width
+    outcome = verify({**trace, "ego": ego})
+    assert outcome["off_road"] == 1.0 and outcome["success"] == 0.0
+
+
+def test_an_episode_cut_short_is_no_success(trace):
+    stop = len(trace["ego"]) // 2
+    rows, points = trace["object_splits"][stop], trace["lidar_splits"][stop]
+    cut = {
+        **trace,
+        "ego": trace["ego"][:stop],
+        "colour": trace["colour"][:stop],
+        "objects": trace["objects"][:rows],
+        "object_splits": trace["object_splits"][: stop + 1],
+        "lidar": trace["lidar"][:points],
+        "lidar_splits": trace["lidar_splits"][: stop + 1],
+    }
+    outcome = verify(cut)
+    assert outcome["success"] == 0.0 and outcome["timed_out"] == 1.0 and outcome["route_completion"] < 0.9
+
+
+def test_a_trace_that_jumps_or_lies_about_its_clock_is_refused(trace):
+    ego = trace["ego"].copy()
+    ego[50:, 2] += 30.0
+    with pytest.raises(VerificationError, match="moved 3"):
+        verify({**trace, "ego": ego})
+    ego = trace["ego"].copy()
+    ego[:, 0] *= 0.5
+    with pytest.raises(VerificationError, match="clock steps"):
+        verify({**trace, "ego": ego})
+    ego = trace["ego"].copy()
+    ego[:, 4] += 5.0
+    with pytest.raises(VerificationError, match="positions and speeds differ"):
+        verify({**trace, "ego": ego})
+
+
+def test_the_picture_is_an_animation_of_bounded_size(trace):
+    (picture,) = draw(trace, "gap")
+    assert picture.media_type == "image/gif" and picture.data[:6] == b"GIF89a"
+    assert 50_000 < len(picture.data) < 1_500_000
