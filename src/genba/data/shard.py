@@ -151,7 +151,7 @@ def open_shard(path: Path, *, size_bytes: int | None = None) -> Shard:
 
 def metadata_to_json(metadata: EpisodeMetadata) -> dict[str, Any]:
     """Return plain values; an outcome that is no number becomes its name (``"nan"``), which JSON can hold."""
-    table = asdict(metadata)
+    table: dict[str, Any] = dict(asdict(metadata))
     table["outcome"] = {name: _plain(value) for name, value in metadata.outcome.items()}
     table["calibration"] = {name: [_plain(v) for v in values] for name, values in metadata.calibration.items()}
     table["seed"] = int(metadata.seed)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cantools
 import numpy as np
+from cantools.database.can import Database, Message, Signal
 
 from genba.errors import ReaderError, nearest
 
@@ -94,8 +95,7 @@ class Dbc:
         if not self.path.is_file():
             raise ReaderError(f"{self.path}: no such file, expected a DBC")
         try:
-            # Not strict: real DBCs hold overlapping signals in messages that nobody here asks for.
-            self._database = cantools.database.load_file(str(self.path), database_format="dbc", strict=False)
+            self._messages = _load(self.path)
         except (cantools.database.Error, UnicodeDecodeError, KeyError) as error:
             raise ReaderError(f"{self.path}: not a DBC: {error}") from error
 
@@ -105,7 +105,7 @@ class Dbc:
         Raises:
             ReaderError: no such message, or a signal in it that cannot be compiled.
         """
-        known = {message.name: message for message in self._database.messages}
+        known = {message.name: message for message in self._messages}
         if name not in known:
             raise ReaderError(f"{self.path}: no message {name!r}{nearest(name, known)}; is it this machine's DBC?")
         message = known[name]
@@ -114,7 +114,7 @@ class Dbc:
             name=name, frame_id=message.frame_id, length=message.length, signals=signals, place=str(self.path)
         )
 
-    def _compile(self, message: str, signal: cantools.database.can.Signal) -> CompiledSignal:
+    def _compile(self, message: str, signal: Signal) -> CompiledSignal:
         place = f"{self.path}: {message}.{signal.name}"
         if signal.is_float or signal.multiplexer_ids is not None:
             what = "a floating-point signal" if signal.is_float else "a multiplexed signal"
@@ -135,3 +135,10 @@ class Dbc:
         if compiled.last_byte - compiled.first_byte >= 8:
             raise ReaderError(f"{place}: got {signal.length} bits over more than 8 bytes, expected at most 8 bytes")
         return compiled
+
+
+def _load(path: Path) -> list[Message]:
+    # Not strict: real DBCs hold overlapping signals in messages that nobody here asks for.
+    database = cantools.database.load_file(str(path), database_format="dbc", strict=False)
+    assert isinstance(database, Database), "a DBC describes a CAN bus"
+    return list(database.messages)

@@ -1,0 +1,195 @@
+"""``genba data``: import machine logs into a vault; list, show and check what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from genba.data.catalog import EpisodeEntry
+from genba.data.check import check_vault
+from genba.data.ingest import find_logs, ingest
+from genba.data.vault import Vault
+from genba.spec.statistics import undo_scale
+from genba.spec.units import SECOND_NS
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Import machine logs into a vault; list, show and check what it holds.\n\n"
+    "A vault keeps finished episodes: one file each, every channel on its own clock, with owner, jurisdiction and "
+    "agreement beside it. The same format comes from logs, from simulators and from machines at work.",
+)
+
+VaultOption = Annotated[
+    Path, typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault (or $GENBA_VAULT).")
+]
+DEFAULT_VAULT = Path("vault")
+
+
+@app.command("import")
+def import_logs(
+    path: Annotated[Path, typer.Argument(help="A log, or a folder with logs anywhere below it.")],
+    vault: VaultOption = DEFAULT_VAULT,
+    dbc: Annotated[Path | None, typer.Option(help="Message definitions, for logs of raw CAN frames.")] = None,
+    reader: Annotated[str, typer.Option(help="Only this reader; by default whichever knows the log.")] = "",
+    owner: Annotated[str | None, typer.Option(help="Who owns the data; by default as the reader knows it.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
+    agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
+) -> None:
+    """Import logs into a vault, which is made where there is none.
+
+    Every episode is checked against its machine's facts before it is stored. A log that was imported before is left
+    alone, so after a break the same command goes on.
+    """
+    console = Console()
+    logs = find_logs(path, reader)
+    kept = Vault.open(vault, create=True)
+    given = {"dbc": dbc, "owner": owner, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
+    options = {name: value for name, value in given.items() if value is not None}
+    num_stored, num_known = 0, 0
+    with _progress(console) as progress:
+        for log, found in progress.track(logs, description="importing"):
+            stored, known = ingest(kept, log, found, **options)
+            num_stored, num_known = num_stored + len(stored), num_known + len(known)
+            for metadata in stored:
+                progress.console.print(f"{metadata.episode_id}  from {log} ({found.name})", highlight=False)
+    already = f"; {num_known} were there already" if num_known else ""
+    console.print(f"[bold]{num_stored} episodes[/] stored in {vault}{already}", highlight=False)
+
+
+@app.command("list")
+def list_episodes(
+    vault: VaultOption = DEFAULT_VAULT,
+    embodiment: Annotated[str | None, typer.Option(help="Only this machine, e.g. arm/panda-grip@1.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task, e.g. arm/grip@1.")] = None,
+    each: Annotated[bool, typer.Option("--each", help="One line per episode instead of one per kind.")] = False,
+) -> None:
+    """List what a vault holds, per machine and task, or episode by episode."""
+    entries = Vault.open(vault).entries(embodiment_id=embodiment, task_id=task)
+    console, table = Console(), Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    if each:
+        for name in ("episode", "policy", "success", "seconds", "windows", "kB", "owner"):
+            table.add_column(name, justify="right" if name in ("seconds", "windows", "kB") else "left", no_wrap=True)
+        for entry in entries:
+            meta = entry.metadata
+            table.add_row(
+                entry.episode_id,
+                meta.policy,
+                f"{meta.outcome['success']:g}" if "success" in meta.outcome else "",
+                f"{entry.duration_s:.1f}",
+                str(entry.num_windows),
+                f"{entry.size_bytes / 1e3:.0f}",
+                meta.owner,
+            )
+    else:
+        names = ("machine", "task", "policy", "owner", "jurisdiction", "episodes", "hours", "windows", "MB")
+        for name in names:
+            table.add_column(name, justify="right" if name in names[5:] else "left", no_wrap=True)
+        for key, group in _groups(entries).items():
+            table.add_row(
+                *key,
+                str(len(group)),
+                f"{sum(e.duration_s for e in group) / 3600:.3g}",
+                str(sum(e.num_windows for e in group)),
+                f"{sum(e.size_bytes for e in group) / 1e6:.1f}",
+            )
+    console.print(table, highlight=False)
+    console.print(f"{len(entries)} episodes in {vault}", highlight=False)
+
+
+@app.command()
+def show(
+    episode: Annotated[str, typer.Argument(help="An episode's id; see: genba data list --each.")],
+    vault: VaultOption = DEFAULT_VAULT,
+) -> None:
+    """Show one episode: where it comes from, what came of it, and every channel with its true rate."""
+    kept, console = Vault.open(vault), Console()
+    entry = kept.entry(episode)
+    shard, meta = kept.shard(entry), entry.metadata
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for name in ("embodiment_id", "task_id", "owner", "site", "jurisdiction", "agreement", "policy", "source"):
+        if getattr(meta, name):
+            table.add_row(name.removesuffix("_id"), getattr(meta, name))
+    if meta.instruction:
+        table.add_row("instruction", meta.instruction)
+    table.add_row("outcome", ", ".join(f"{name} {value:g}" for name, value in meta.outcome.items()) or "none")
+    table.add_row("length", f"{entry.duration_s:.3f} s, {entry.num_windows} windows")
+    table.add_row("shard", f"{kept.path / entry.file} ({entry.size_bytes} bytes)")
+    table.add_row("digest", entry.digest)
+    console.print(f"[bold]{entry.episode_id}[/]", highlight=False)
+    console.print(table, highlight=False)
+    facts = kept.embodiment(entry.embodiment_id)
+    statistics = dict(kept.catalog.statistics(entry.embodiment_id))[entry.episode_id]
+    dimensions = {c.name: c.dimensions for c in (*facts.telemetry, *facts.entities)}
+    channels = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("channel", "samples", "Hz", "longest gap s", "least to greatest"):
+        channels.add_column(name, justify="right" if name in ("samples", "Hz", "longest gap s") else "left")
+    for name, stored in shard.streams.items():
+        gaps_ns = np.diff(stored.times_ns)
+        span_ns = int(gaps_ns.sum())
+        ranges = ""
+        if name in dimensions and name in statistics.channels:
+            low, high = (undo_scale(v, dimensions[name]) for v in (statistics[name].low, statistics[name].high))
+            shown = list(zip(dimensions[name], low, high, strict=True))
+            ranges = "  ".join(f"{d.name} {a:.3g} to {b:.3g} {d.unit}" for d, a, b in shown[:4])
+            ranges += f"  and {len(shown) - 4} more" if len(shown) > 4 else ""
+        channels.add_row(
+            name,
+            str(len(stored.times_ns)),
+            f"{len(gaps_ns) / span_ns * SECOND_NS:.1f}" if span_ns else "",
+            f"{gaps_ns.max() / SECOND_NS:.3f}" if len(gaps_ns) else "",
+            ranges,
+        )
+    console.print(channels, highlight=False)
+
+
+@app.command()
+def check(vault: VaultOption = DEFAULT_VAULT) -> None:
+    """Read every shard in full and say what is damaged; exit status 1 where something is.
+
+    Compares each file with the digest that was taken when it was stored, decodes it, and holds the episode to its
+    machine's facts. Nothing is changed.
+    """
+    kept, console, problems, num_sound = Vault.open(vault), Console(), [], 0
+    with _progress(console) as progress:
+        for problem in progress.track(check_vault(kept), total=len(kept.entries()), description="checking"):
+            if problem is None:
+                num_sound += 1
+                continue
+            problems.append(problem)
+            name = f" {problem.episode_id}" if problem.episode_id else ""
+            progress.console.print(
+                f"[bold red]{problem.kind}[/]{escape(name)}: {problem.file}: {escape(problem.message)}", highlight=False
+            )
+    console.print(f"[bold]{num_sound} episodes are sound[/], {len(problems)} problems in {vault}", highlight=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(vault: VaultOption = DEFAULT_VAULT) -> None:
+    """Make the catalog again from the shards, or add those that a crash kept out of it."""
+    kept = Vault.open(vault, create=vault.is_dir())
+    added = kept.rebuild()
+    Console().print(f"[bold]{added} episodes[/] added, {len(kept.entries())} in {vault}", highlight=False)
+
+
+def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEntry]]:
+    groups: dict[tuple[str, ...], list[EpisodeEntry]] = {}
+    for entry in entries:
+        meta = entry.metadata
+        key = (meta.embodiment_id, meta.task_id, meta.policy, meta.owner, meta.jurisdiction)
+        groups.setdefault(key, []).append(entry)
+    return dict(sorted(groups.items()))
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)

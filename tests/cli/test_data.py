@@ -1,0 +1,110 @@
+"""``genba data`` imports a log, says what a vault holds, and finds damage."""
+
+import pytest
+from typer.testing import CliRunner
+
+from genba.cli.data import app
+from genba.data.vault import Vault
+from genba.errors import DataError, ReaderError
+
+EPISODE = "vehicle/toyota-can@1/comma2k19/"
+
+
+@pytest.fixture
+def genba(monkeypatch):
+    """Run a command; an expected error is raised, anything else must exit with ``status``."""
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def run(*arguments, status=0):
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        if isinstance(result.exception, Exception):
+            raise result.exception
+        assert result.exit_code == status, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def imported(genba, samples, tmp_path):
+    """A vault with one real minute of driving, found below a folder of folders."""
+    output = genba(
+        "import", samples / "vehicle", "--vault", tmp_path / "vault",
+        "--dbc", samples / "vehicle" / "dbc" / "toyota_2017.dbc", "--owner", "fleet", "--jurisdiction", "JP",
+    )  # fmt: skip
+    assert "1 episodes stored" in output
+    assert EPISODE in output
+    return tmp_path / "vault"
+
+
+def test_imported_log_is_listed_shown_and_sound(genba, imported):
+    (entry,) = Vault.open(imported).entries()
+    listed = genba("list", "--vault", imported)
+    assert "vehicle/toyota-can@1" in listed
+    assert "fleet" in listed
+    assert "JP" in listed
+    assert "1 episodes in" in listed
+    assert entry.episode_id in genba("list", "--each", "--vault", imported)
+    shown = genba("show", entry.episode_id, "--vault", imported)
+    # 4,974 frames of each in 59.98 s.
+    assert "4974  82.9" in shown
+    assert entry.digest in shown
+    assert "front_left" in shown
+    assert "1 episodes are sound, 0 problems" in genba("check", "--vault", imported)
+
+
+def test_importing_again_changes_nothing(genba, imported, samples):
+    output = genba(
+        "import", samples / "vehicle", "--vault", imported,
+        "--dbc", samples / "vehicle" / "dbc" / "toyota_2017.dbc",
+    )  # fmt: skip
+    assert "0 episodes stored" in output
+    assert "1 were there already" in output
+    assert len(Vault.open(imported).entries()) == 1
+
+
+def test_check_fails_where_a_shard_is_damaged(genba, imported):
+    (entry,) = Vault.open(imported).entries()
+    with (imported / entry.file).open("r+b") as file:
+        file.seek(entry.size_bytes // 2)
+        byte = file.read(1)[0]
+        file.seek(entry.size_bytes // 2)
+        file.write(bytes([byte ^ 1]))
+    output = genba("check", "--vault", imported, status=1)
+    assert f"changed {entry.episode_id}" in output
+    assert "0 episodes are sound, 1 problems" in output
+
+
+def test_lost_catalog_is_rebuilt(genba, imported):
+    (imported / "catalog.sqlite").unlink()
+    assert "1 episodes added, 1 in" in genba("rebuild", "--vault", imported)
+    assert len(Vault.open(imported).entries()) == 1
+
+
+def test_vault_can_be_named_in_the_environment(genba, imported, monkeypatch):
+    monkeypatch.setenv("GENBA_VAULT", str(imported))
+    assert "1 episodes in" in genba("list")
+
+
+def test_what_is_no_log_is_refused_and_makes_no_vault(genba, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        (["import", tmp_path / "empty"], "no log that a reader knows"),
+        (["import", tmp_path / "nothing"], "no such file or folder"),
+        (["import", tmp_path / "empty", "--reader", "comma2k"], "did you mean 'comma2k19'"),
+    ):
+        with pytest.raises(ReaderError, match=message):
+            genba(*arguments, "--vault", tmp_path / "vault")
+    assert not (tmp_path / "vault").exists()
+
+
+def test_listing_a_vault_that_is_not_there_says_so(genba, tmp_path):
+    with pytest.raises(DataError, match="no vault here"):
+        genba("list", "--vault", tmp_path)
+    with pytest.raises(DataError, match="no vault here"):
+        genba("rebuild", "--vault", tmp_path / "nothing")
+
+
+def test_help_teaches(genba):
+    assert "every channel on its own clock" in genba("--help").replace("\n", " ")
+    assert "the same command goes on" in " ".join(genba("import", "--help").split())
