@@ -67,6 +67,12 @@ def test_a_missing_folder_says_what_makes_one(tmp_path):
         read_run(tmp_path / "none")
 
 
+def test_drawing_again_replaces_what_was_drawn(tmp_path):
+    for data in (b"old", b"new"):
+        write_pictures(tmp_path, "a/b@1", [Picture(title="x", caption="", media_type="image/gif", data=data)])
+    assert [picture.data for picture in read_run(tmp_path).pictures["a/b@1"]] == [b"new"]
+
+
 def test_a_picture_of_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="got 'image/webp', expected one of image/png"):
         write_pictures(tmp_path, "a/b@1", [Picture(title="x", caption="", media_type="image/webp", data=b"")])

@@ -104,7 +104,7 @@ def _task(run: Run, task_id: str) -> dict[str, Any]:
             {
                 "title": picture.title,
                 "caption": picture.caption,
-                "wide": _aspect(picture) > 2.0,
+                "wide": _aspect(picture) > 2.6,
                 "data": f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}",
             }
             for picture in run.pictures.get(task_id, ())

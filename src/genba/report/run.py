@@ -141,7 +141,7 @@ def read_results(folder: Path) -> tuple[Result, ...]:
 
 
 def write_pictures(run_dir: Path | str, task_id: str, pictures: Iterable[Picture]) -> list[Path]:
-    """Write a task's pictures where the page looks for them; later ones stand after earlier ones.
+    """Write a task's pictures where the page looks for them, in order; one of the same place and title is replaced.
 
     Raises:
         ConfigError: a media type that the page cannot show.
@@ -149,8 +149,7 @@ def write_pictures(run_dir: Path | str, task_id: str, pictures: Iterable[Picture
     folder = Path(run_dir) / "pictures" / task_id
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    first = len(list(folder.glob("*.json")))
-    for i, picture in enumerate(pictures, start=first):
+    for i, picture in enumerate(pictures):
         if picture.media_type not in ENDINGS:
             raise ConfigError(f"{picture.title}: got {picture.media_type!r}, expected one of {', '.join(ENDINGS)}")
         slug = re.sub(r"[^a-z0-9]+", "-", picture.title.lower()).strip("-")[:40]

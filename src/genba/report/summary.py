@@ -121,7 +121,7 @@ def words(comparison: Comparison, facts: TaskFacts) -> str:
         "worse": f"{size} {direction} {name}",
         "unclear": f"not clearly different from {name}",
     }[comparison.verdict]
-    return f"{what} (95 %: {interval}, same {comparison.num_worlds} worlds)"
+    return f"{what} (95{NBSP}%: {interval}, same {comparison.num_worlds} worlds)"
 
 
 def policy_name(policy: str) -> str:
