@@ -7,6 +7,7 @@ import pytest
 import toy
 
 from genba.bench.collect import collect
+from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.spec.conformance import check_episode
 from genba.spec.observation import observe
@@ -80,3 +81,12 @@ def test_a_test_seed_an_unknown_labeller_and_an_unknown_policy_are_refused(sink)
     with pytest.raises(ConfigError, match="neither one of the task's nor a bundle"):
         gather(sink, policy="nobody")
     assert sink.episodes == []
+
+
+def test_a_vault_is_a_sink_and_says_what_need_not_be_made_again(tmp_path):
+    vault = Vault.open(tmp_path / "vault", create=True, embodiments=[toy.CART_FACTS])
+    gather(vault, seeds=range(2))
+    collected = gather(vault, seeds=range(3), existing={entry.episode_id for entry in vault.entries()})
+    assert (collected.num_new, collected.num_existing) == (1, 2)
+    assert len(vault.entries(task_id="toy/reach@1")) == 3
+    check_episode(toy.CART_FACTS, vault.read("toy/reach@1/expert/0000002"))
