@@ -30,7 +30,7 @@ GRIP = Task(
         **{f"fixed_{force_n}n": _fixed(force_n) for force_n in FIXED_FORCES_N},
     },
     expert="expert",
-    baselines=("fixed_6n", "reactive"),
+    baselines=("fixed_4n", "reactive"),
     verify=verify,
     draw=draw,
     metrics=METRICS,
