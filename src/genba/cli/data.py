@@ -76,7 +76,7 @@ def list_episodes(
     console, table = Console(), Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     if each:
         for name in ("episode", "policy", "success", "seconds", "windows", "kB", "owner"):
-            table.add_column(name, justify="right" if name in ("seconds", "windows", "kB") else "left", no_wrap=True)
+            _add_column(table, name, is_number=name in ("seconds", "windows", "kB"))
         for entry in entries:
             meta = entry.metadata
             table.add_row(
@@ -89,9 +89,9 @@ def list_episodes(
                 meta.owner,
             )
     else:
-        names = ("machine", "task", "policy", "owner", "jurisdiction", "episodes", "hours", "windows", "MB")
+        names = ("task or machine", "policy", "owner", "law", "episodes", "hours", "windows", "MB")
         for name in names:
-            table.add_column(name, justify="right" if name in names[5:] else "left", no_wrap=True)
+            _add_column(table, name, is_number=name in names[4:])
         for key, group in _groups(entries).items():
             table.add_row(
                 *key,
@@ -185,9 +185,14 @@ def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEn
     groups: dict[tuple[str, ...], list[EpisodeEntry]] = {}
     for entry in entries:
         meta = entry.metadata
-        key = (meta.embodiment_id, meta.task_id, meta.policy, meta.owner, meta.jurisdiction)
+        key = (meta.task_id or meta.embodiment_id, meta.policy, meta.owner, meta.jurisdiction)
         groups.setdefault(key, []).append(entry)
     return dict(sorted(groups.items()))
+
+
+def _add_column(table: Table, name: str, *, is_number: bool) -> None:
+    # On a narrow terminal a name goes on in the next line: cut off it could not be copied.
+    table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
 
 
 def _progress(console: Console) -> Progress:
