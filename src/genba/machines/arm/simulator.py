@@ -180,7 +180,7 @@ class GripEnv:
         return self._physics_step * PHYSICS_NS
 
     def _object_over_pads_m(self) -> float:
-        return float(self._data.qpos[self._ids.object_qpos + 2] - self._data.site_xpos[self._ids.pinch_site, 2])
+        return float(self._data.xpos[self._ids.object_body, 2] - self._data.site_xpos[self._ids.pinch_site, 2])
 
     def _advance(self) -> dict[str, Stream]:
         """Run one control period and return what the machine's sensors said in it."""
@@ -190,7 +190,8 @@ class GripEnv:
         set_points = self._way.set_points(self._start_m + heights, speeds, pushes)
         core = model.geom_size[ids.core_geom]
         pouring = self._lifted_step >= 0 and self._thing.pour_factor > 1.0
-        touch, load = [], []
+        streams: dict[str, Stream] = {}
+        touch = []
         sensor, physics = data.sensordata, self._log["physics"]
         mass_kg = self._mass_kg()
         for i in range(PHYSICS_STEPS):
@@ -201,7 +202,7 @@ class GripEnv:
             mujoco.mj_step(model, data)
             self._physics_step += 1
             left, right = sensor[ids.touch_columns]
-            object_m, hand_m = data.qpos[ids.object_qpos + 2], data.site_xpos[ids.pinch_site, 2]
+            object_m, hand_m = data.xpos[ids.object_body, 2], data.site_xpos[ids.pinch_site, 2]
             physics.append(np.array([left, right, object_m, hand_m, mass_kg]))
             self._crushed_for = self._crushed_for + 1 if max(left, right) > self._thing.crush_load_n else 0
             self._broken |= self._crushed_for * scene.PHYSICS_PERIOD_S > CRUSH_TIME_S + 1e-9
@@ -209,13 +210,14 @@ class GripEnv:
             if self._physics_step % _TOUCH_EVERY == 0:
                 touch.append((self._time_ns, self._feel()))
                 if self._physics_step % _LOAD_EVERY == 0:
-                    load.append((self._time_ns, self._load_sum * (_TOUCH_EVERY / _LOAD_EVERY)))
+                    streams["load"] = dense([self._time_ns], [self._load_sum * (_TOUCH_EVERY / _LOAD_EVERY)])
                     self._load_sum = np.zeros(2)
             if i == 7:
-                joints = (self._time_ns, np.concatenate([data.qpos[ids.arm_qpos], data.qvel[ids.arm_dofs]]))
+                joints = np.concatenate([data.qpos[ids.arm_qpos], data.qvel[ids.arm_dofs]])
+                streams["joints"] = dense([self._time_ns], [joints])
             if i == 8:
                 width, width_mps = data.qpos[ids.finger_qpos].sum(), data.qvel[ids.finger_dofs].sum()
-                gripper = (self._time_ns, (self._command[0], width, width_mps))
+                streams["gripper"] = dense([self._time_ns], [(self._command[0], width, width_mps)])
         self._hand_m, self._hand_mps = float(heights[-1]), float(speeds[-1])
         self._control_step += 1
         if self._control_step == 0:
@@ -226,15 +228,9 @@ class GripEnv:
         self._log["qpos"].append(data.qpos.copy())
         before_m, self._measured_m = self._measured_m, float(data.site_xpos[ids.pinch_site, 2]) - self._start_m
         speed_mps = (self._measured_m - before_m) / CONTROL_PERIOD_S
-        hand = (self._time_ns, (self._measured_m, speed_mps, self._command[1], self._control_step * CONTROL_PERIOD_S))
-        streams = {
-            "touch": dense([t for t, _ in touch], np.array([v for _, v in touch])),
-            "gripper": dense([gripper[0]], [gripper[1]]),
-            "hand": dense([hand[0]], [hand[1]]),
-            "joints": dense([joints[0]], [joints[1]]),
-        }
-        if load:
-            streams["load"] = dense([t for t, _ in load], np.array([v for _, v in load]))
+        hand = (self._measured_m, speed_mps, self._command[1], self._control_step * CONTROL_PERIOD_S)
+        streams["hand"] = dense([self._time_ns], [hand])
+        streams["touch"] = dense([time_ns for time_ns, _ in touch], [felt for _, felt in touch])
         return streams
 
     def _feel(self) -> np.ndarray:
