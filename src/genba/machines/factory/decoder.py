@@ -37,13 +37,17 @@ class Tempering:
     #: seconds of rank that one second of an idle or set-up line costs
     idle: float = 8.0
     #: hours of rank that one nat of line score is worth
-    line_h: float = 1.0
+    line_h: float = 2.0
     #: hours of rank that one nat of the ATC index is worth; 0: scores only
-    prior_h: float = 1.0
+    prior_h: float = 2.0
+
+
+#: What ``sample_decode`` tries.
+TEMPERINGS = tuple(Tempering(idle=idle, prior_h=prior_h) for idle in (8.0, 4.0, 1.0) for prior_h in (2.0, 1.0, 0.0))
 
 
 @numba.njit(cache=True)
-def _ready_s(i, part, part_quantity, claimed, supply_time_s, supply_total):
+def material_ready_s(i, part, part_quantity, claimed, supply_time_s, supply_total):
     """When the earliest unclaimed units that order ``i`` needs are all there."""
     ready = np.int64(0)
     for j in range(part.shape[1]):
@@ -73,7 +77,7 @@ def _run_plan(
         i = sequence[p]
         m = line[i]
         begin = free[m] + setup_s[fam[m], family[i]]
-        ready = _ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
+        ready = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
         if ready > begin:
             begin = ready
         for j in range(part.shape[1]):
@@ -103,7 +107,7 @@ def _dispatch(
     ready = np.zeros(n, np.int64)
     total_p, count_p = 0.0, 0
     for i in range(n):
-        ready[i] = _ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
+        ready[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
         for m in range(num_lines):
             if processing_time_s[i, m] > 0:
                 total_p += processing_time_s[i, m]
@@ -161,7 +165,7 @@ def _dispatch(
             claim[part[best, j]] += part_quantity[best, j]
         for i in range(n):
             if line[i] < 0:
-                ready[i] = _ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
+                ready[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
     return start_s, line, cost
 
 
@@ -272,30 +276,27 @@ def decode(
 
 
 def sample_decode(
-    situation: Situation,
-    sequence: np.ndarray,
-    line: np.ndarray,
-    *,
-    num_samples: int,
-    seed: int,
-    noise: float = 0.05,
-    tempering: Tempering | None = None,
+    situation: Situation, sequence: np.ndarray, line: np.ndarray, *, num_samples: int, seed: int, noise: float = 0.02
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Decode the scores as they are and ``num_samples - 1`` times perturbed; keep the least weighted tardiness.
+    """Decode the scores as they are and ``num_samples - 1`` times otherwise; keep the least weighted tardiness.
 
-    The perturbation is Gumbel noise: ``noise`` times the number of free orders on ranks, one nat on line scores. The
-    objective is the planner's own, computed from what is known at the time.
+    The first variants weigh the scores by each of ``TEMPERINGS``; later ones add Gumbel noise as well, ``noise`` times
+    the number of free orders on ranks and one nat on line scores. The objective is the planner's own, computed from what
+    is known at the time.
 
     Returns:
         As ``decode``.
     """
-    best = decode(situation, sequence, line, tempering=tempering)
+    best = decode(situation, sequence, line)
     rng = np.random.default_rng(seed)
     rank = np.argsort(np.argsort(np.asarray(sequence, np.float64), kind="stable"), kind="stable").astype(np.float64)
     soft = log_probabilities(line, situation.processing_time_s > 0)
-    for _ in range(num_samples - 1):
-        noisy = rank + rng.gumbel(size=len(rank)) * noise * len(rank)
-        candidate = run_scores(situation, noisy, soft + rng.gumbel(size=soft.shape), tempering)
+    for variant in range(num_samples - 1):
+        tempering, noisy, lines = TEMPERINGS[variant % len(TEMPERINGS)], rank, soft
+        if variant >= len(TEMPERINGS):
+            noisy = rank + rng.gumbel(size=len(rank)) * noise * len(rank)
+            lines = soft + rng.gumbel(size=soft.shape)
+        candidate = run_scores(situation, noisy, lines, tempering)
         if candidate[2] < best[2]:
             best = candidate
     return best

@@ -23,7 +23,7 @@ class SearchExpert:
 
     name = "expert"
 
-    def __init__(self, env: FactoryEnv, *, num_moves: int = 250_000, num_warm_moves: int = 30_000) -> None:
+    def __init__(self, env: FactoryEnv, *, num_moves: int = 200_000, num_warm_moves: int = 30_000) -> None:
         """Make a teacher.
 
         Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genba.machines.factory.decoder import _ready_s
+from genba.machines.factory.decoder import material_ready_s
 from genba.machines.factory.problem import Schedule, Situation
 from genba.machines.factory.search import best_of_atc
 
@@ -70,7 +70,7 @@ def _material_in_s(situation: Situation, order: np.ndarray, *, together: bool) -
     claimed = situation.claimed.copy()
     out = np.zeros(len(order), np.int64)
     for i in order:
-        ready_s = _ready_s(
+        ready_s = material_ready_s(
             i, situation.part, situation.part_quantity, claimed, situation.supply_time_s, situation.supply_total
         )
         out[i] = max(ready_s - situation.now_s, 0)

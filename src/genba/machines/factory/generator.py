@@ -105,7 +105,10 @@ def _draw_plant(rng: np.random.Generator, facts: Size, seed: int) -> Problem:
 def _plan_without_shortage(plant: Problem, num_moves: int, seed: int) -> Schedule:
     situation = situation_at(plant, None, 0, event_known=False)
     start_s, line, _ = best_of_atc(situation)
-    sequence, line, _ = anneal(situation, by_start(start_s), line, num_moves=num_moves, seed=seed)
+    # temperatures written out: the frozen instances must not change when the search's defaults do
+    sequence, line, _ = anneal(
+        situation, by_start(start_s), line, num_moves=num_moves, seed=seed, hot=0.05, cold=0.0001
+    )
     from_plan_s, _ = run_plan(situation, sequence, line)
     return merge(situation, None, from_plan_s, line)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from genba.machines.factory.decoder import ATC, _ready_s, run_plan, run_rule
+from genba.machines.factory.decoder import ATC, material_ready_s, run_plan, run_rule
 from genba.machines.factory.problem import Situation
 
 #: The grid of (k1, k2) that "best of 20" tries.
@@ -103,7 +103,7 @@ def _anneal(
             k = new_seq[p]
             m = new_lin[k]
             begin = f[m] + setup_s[g[m], family[k]]
-            ready = _ready_s(k, part, part_quantity, c, supply_time_s, supply_total)
+            ready = material_ready_s(k, part, part_quantity, c, supply_time_s, supply_total)
             if ready > begin:
                 begin = ready
             for j in range(part.shape[1]):
@@ -148,8 +148,8 @@ def anneal(
     *,
     num_moves: int,
     seed: int,
-    hot: float = 0.05,
-    cold: float = 0.0001,
+    hot: float = 0.01,
+    cold: float = 0.0003,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Improve a plan; the result is never worse than what it started from.
 
