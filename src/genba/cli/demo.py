@@ -29,7 +29,7 @@ from genba.bench.rollout import roll_out
 from genba.cli.bundle import export_run
 from genba.data.vault import Vault
 from genba.errors import GenbaError
-from genba.report.page import write_report
+from genba.report.page import write_page
 from genba.report.run import RunRecord, Stage, write_pictures
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.spec.task import Task
@@ -245,7 +245,7 @@ class _Run:
     def report(self) -> str:
         """Write the page."""
         self.record.write(self.out)
-        path = write_report(self.out)
+        path = write_page(self.out)
         return f"{path.stat().st_size / 1e6:.1f} MB in one file"
 
     def _collect(self, task_id: str, policy: str, seeds: range, *, labeller: str | None) -> int:

@@ -61,14 +61,16 @@ class EmbodimentParts(nn.Module):
             times += tokenizer.nominal_age_s
         nominal = torch.tensor(times, device="cpu")
         self.register_buffer("allowed", compile_rules(groups, nominal, groups, nominal), persistent=False)
-        self.relation_bias = nn.Parameter(torch.zeros(len(embodiment.relation), 2, config.num_heads, 3))
+        # No parameter where there is nothing to weigh: an empty one would never get a gradient or optimizer state.
+        relations, choices = len(embodiment.relation), len(embodiment.action.choice)
+        self.relation_bias = nn.Parameter(torch.zeros(relations, 2, config.num_heads, 3)) if relations else None
         # Heads.
         action = embodiment.action
         self.flow = FlowHead(len(action.continuous), control.chunk_length, config) if action.continuous else None
         self.pointers = nn.ModuleDict(
             {choice.name: PointerHead(choice, len(self.relations_of(choice)), config) for choice in action.choice}
         )
-        self.choice_place = nn.Parameter(torch.randn(len(action.choice), width) * 0.02)
+        self.choice_place = nn.Parameter(torch.randn(choices, width) * 0.02) if choices else None
         predicted = {name: t for name, t in tokenizers.items() if t.num_predicted}
         num_latents = sum(t.num_predicted for t in predicted.values())
         self.world = WorldHead(num_latents, control.horizon, len(action.continuous), len(action.choice), config)
@@ -95,7 +97,7 @@ class EmbodimentParts(nn.Module):
     def attention_bias(self, inputs: Inputs, valid: Tensor) -> Tensor:
         """Return the trunk's mask: boolean, or an additive bias where rows are related to one another."""
         allowed = self.allowed[None, None] & valid[:, None, None, :]
-        if not self.embodiment.relation:
+        if self.relation_bias is None:
             return allowed
         blocks = {}
         for i, relation in enumerate(self.embodiment.relation):
@@ -322,7 +324,7 @@ class WorldActionModel(nn.Module):
 
     def _summarise(self, parts: EmbodimentParts, encoding: Encoding, choices: Mapping[str, Tensor] | None) -> Tensor:
         """Summarise what was chosen: row tokens weighted by their standardised score (``rank``), or the chosen rows."""
-        assert choices is not None, f"{parts.embodiment.id}: the world head needs the choices made"
+        assert choices is not None and parts.choice_place is not None, parts.embodiment.id
         found = []
         for i, choice in enumerate(parts.embodiment.action.choice):
             made = choices[choice.name]

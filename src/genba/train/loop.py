@@ -22,7 +22,7 @@ from genba.train.loader import Batch, Loader
 from genba.train.mesh import make_mesh
 from genba.train.metrics import Metrics
 from genba.train.optimizer import MeanWeights, make_optimizer, set_learning_rate
-from genba.train.parallelize import clip_gradients, parallelize, synchronize_statistics
+from genba.train.parallelize import clip_gradients, parallelize, reshard, synchronize_statistics
 from genba.train.plan import choose_layout
 from genba.train.recipe import Recipe
 
@@ -153,6 +153,7 @@ def evaluate(model: WorldActionModel, data: TrainingData, recipe: Recipe, device
             for name, value in model(embodiment_id, part, seed=step).items():
                 key = f"eval/{embodiment_id}/{name}"
                 sums[key] = sums.get(key, 0.0) + _mean_over_ranks(value) / recipe.evaluate_batches
+    reshard(model)
     model.train()
     for embodiment_id in data.embodiments:
         sums[f"eval/{embodiment_id}/world_error"] = sums[f"eval/{embodiment_id}/readout"]

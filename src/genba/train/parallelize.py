@@ -92,14 +92,15 @@ class SpreadExperts(RoutedExperts):
         return all_to_all_single_autograd(back, send, receive, self.group)
 
     def _exchange_equal(self, rows: Tensor) -> Tensor:
-        count, width = rows.shape
-        share = count // (self.num_ranks * self.num_local)
-        assert share * self.num_ranks * self.num_local == count, "balanced routing needs rows that divide by experts"
+        size, width = rows.shape
+        share = -(-size // (self.num_ranks * self.num_local))
+        count = share * self.num_ranks * self.num_local
+        rows = nn.functional.pad(rows, (0, 0, 0, count - size))
         arrived = all_to_all_single_autograd(rows, None, None, self.group)
         by_expert = arrived.view(self.num_ranks, self.num_local, share, width).transpose(0, 1).reshape(count, width)
         ends = torch.arange(1, self.num_local + 1, dtype=torch.int32, device=rows.device) * (share * self.num_ranks)
         out = self._compute(by_expert, ends).view(self.num_local, self.num_ranks, share, width)
-        return all_to_all_single_autograd(out.transpose(0, 1).reshape(count, width), None, None, self.group)
+        return all_to_all_single_autograd(out.transpose(0, 1).reshape(count, width), None, None, self.group)[:size]
 
     def _compute(self, rows: Tensor, ends: Tensor) -> Tensor:
         gate, up, down = (self._local(weight) for weight in (self.gate, self.up, self.down))
@@ -114,6 +115,13 @@ class SpreadExperts(RoutedExperts):
             # Tokens of all ranks of the axis met this expert: its gradient is their sum, wanted is the mean over ranks.
             part.register_hook(lambda gradient: gradient / self.num_ranks)
         return part
+
+
+def reshard(model: nn.Module) -> None:
+    """Let go of the whole parameters that a forward pass without a backward one leaves gathered."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 @torch.no_grad()

@@ -74,8 +74,12 @@ def choose_layout(config: ModelConfig, ranks: int, expert_parallel: int | None =
 
 
 def sharded_axis(shape: tuple[int, ...], parts: int) -> int:
-    """Return the axis along which a parameter is cut: the first that divides evenly, else the first of all."""
-    if 0 in shape:
+    """Return the axis along which a parameter is cut over ``parts`` ranks.
+
+    The first axis, unless rounding it up would waste more than a quarter and another one divides evenly: gathering
+    along another axis costs one more copy.
+    """
+    if 0 in shape or -(-shape[0] // parts) * parts <= 1.25 * shape[0]:
         return 0
     return next((axis for axis, size in enumerate(shape) if size % parts == 0), 0)
 
