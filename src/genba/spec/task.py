@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,8 +47,8 @@ class Task:
     description: str
     embodiment: Embodiment
     make_env: Callable[[], Env]
-    #: name -> makes the policy for an environment; experts may look into it, baselines may not
-    policies: Mapping[str, Callable[[Env], Policy]]
+    #: name -> makes the policy for an environment of ``make_env``; experts may look into it, baselines may not
+    policies: Mapping[str, Callable[[Any], Policy]]
     #: which of ``policies`` teaches
     expert: str
     #: which of ``policies`` the model is compared with by default, in the order of the table
