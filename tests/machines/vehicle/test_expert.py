@@ -16,7 +16,7 @@ from genba.spec.action import Action
 from genba.spec.observation import Observation
 
 
-def drive(env: VehicleEnv, policy, seed: int, max_steps: int = 600):
+def drive(env: VehicleEnv, policy, seed: int, max_steps: int = 800):
     step = env.reset(seed)
     policy.reset(seed)
     for _ in range(max_steps):

@@ -19,7 +19,7 @@ INITIAL_CARS_PER_LANE = 0.8
 TRUCK_SHARE = 0.12
 TURN_SHARES = {"left": 0.2, "straight": 0.6, "right": 0.2}
 #: traffic is scheduled for this long: warm-up and the longest episode
-SCHEDULE_S = 66.0
+SCHEDULE_S = 86.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

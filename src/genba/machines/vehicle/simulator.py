@@ -36,7 +36,7 @@ from genba.spec.protocols import Step
 from genba.spec.streams import Stream, dense, ragged
 from genba.spec.units import MILLISECOND_NS, SECOND_NS, to_ns
 
-MAX_STEPS = 600
+MAX_STEPS = 800
 NUM_SUBSTEPS = 5
 #: LiDAR sweeps end this long before the control step; the light's message is this old when it arrives
 LIDAR_AGE_NS = 20 * MILLISECOND_NS

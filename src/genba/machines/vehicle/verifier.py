@@ -23,7 +23,7 @@ LENGTH_M, WIDTH_M, REAR_OVERHANG_M = 4.6, 1.85, 0.9
 #: half a lane and the paved strip beside it
 DRIVABLE_M = 1.6 + 0.5
 RED = 1
-TIME_LIMIT_S = 60.0
+TIME_LIMIT_S = 80.0
 #: largest distance that one control step can cover, with room for rounding
 MAX_JUMP_M = 25.0 * 0.1
 PERIOD_S = 0.1
@@ -33,7 +33,7 @@ METRICS = (
     Metric(name="collided", unit="1", meaning="Touched a car or a person.", better="lower"),
     Metric(name="ran_red", unit="1", meaning="Front bumper crossed the stop line while the light was red.", better="lower"),
     Metric(name="off_road", unit="1", meaning="A corner of the car left the paved lanes.", better="lower"),
-    Metric(name="timed_out", unit="1", meaning="None of these and not there within 60 s.", better="lower"),
+    Metric(name="timed_out", unit="1", meaning="None of these and not there within 80 s.", better="lower"),
     Metric(name="time_s", unit="s", meaning="Time from the start to the end of the episode.", better="lower"),
     Metric(name="route_completion", unit="1", meaning="Share of the way to the goal line that was driven.", better="higher"),
     Metric(name="min_gap_m", unit="m", meaning="Least distance to any car or person while moving.", better="higher"),
