@@ -33,7 +33,7 @@ def test_the_expert_crosses_and_the_verifier_agrees(env: VehicleEnv, seed: int):
     assert step.terminated and outcome["success"] == 1.0, outcome
 
 
-@pytest.mark.parametrize(("seed", "how"), [(0, "ran_red"), (1, "collided")])
+@pytest.mark.parametrize(("seed", "how"), [(1, "ran_red"), (4, "collided")])
 def test_constant_speed_fails_and_simulator_and_verifier_agree_on_the_end(env: VehicleEnv, seed: int, how: str):
     step = drive(env, ConstantSpeed(env), seed)
     outcome = verify(env.trace())
