@@ -15,6 +15,7 @@ from rich.console import Console
 from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.registry import EMBODIMENTS
+from genba.spec.embodiment import load_embodiment
 from genba.spec.statistics import Statistics
 from genba.train import checkpoint
 from genba.train.data import prepare
@@ -74,7 +75,7 @@ def run(
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
     with process_group(device):
-        data = prepare(store, found, chosen, statistics)
+        data = prepare(store, [load_embodiment(i) for i in found], chosen, statistics)
         train(chosen, data, out, device=device, start_from=start, stop_at=stop_at)
 
 

@@ -142,8 +142,9 @@ def load(
     try:
         with _one_process_is_fine():
             dcp.load(state, checkpoint_id=path, no_dist=not dist.is_initialized())
-    except Exception as error:  # DCP raises whatever its planner and pickle meet; name the file once, here
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}); use an older checkpoint") from error
+    except (Exception, dcp.CheckpointException) as error:
+        # DCP raises whatever its planner and its reader meet, as a BaseException; name the file once, here.
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}); use an older checkpoint") from error
     set_model_state_dict(model, state["model"])
     if optimizer is not None and flags is not None:
         set_optimizer_state_dict(model, optimizer, state["optimizer"])

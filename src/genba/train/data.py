@@ -14,7 +14,7 @@ from genba.data.mixture import Mixture
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
 from genba.errors import DataError
-from genba.spec.embodiment import Embodiment, load_embodiment
+from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import Normalizer
 from genba.spec.statistics import Statistics
 from genba.train.recipe import Recipe
@@ -40,23 +40,23 @@ def is_held_back(episode_id: str) -> bool:
 
 def prepare(
     vault: Vault,
-    embodiment_ids: Sequence[str],
+    embodiments: Sequence[Embodiment],
     recipe: Recipe,
     statistics: Mapping[str, Statistics] | None = None,
 ) -> TrainingData:
     """Build the mixtures of a run.
 
     Args:
-        embodiment_ids: the machines to train on, jointly.
+        embodiments: the machines to train on, jointly.
         statistics: frozen ones of an earlier run; measured on the vault where None.
 
     Raises:
         DataError: an embodiment has no episodes to train or to evaluate on.
     """
-    embodiments = {i: load_embodiment(i) for i in embodiment_ids}
+    known = {embodiment.id: embodiment for embodiment in embodiments}
     found: dict[str, Statistics] = {}
     sources: dict[str, dict[str, WindowSource]] = {"training": {}, "evaluation": {}}
-    for embodiment_id, embodiment in embodiments.items():
+    for embodiment_id, embodiment in known.items():
         entries = vault.entries(embodiment_id=embodiment_id)
         split = {
             "training": [e for e in entries if not is_held_back(e.episode_id)],
@@ -74,9 +74,9 @@ def prepare(
         normalizer = Normalizer(embodiment, found[embodiment_id])
         for name, chosen in split.items():
             sources[name][embodiment_id] = WindowSource(vault, embodiment, normalizer, chosen)
-    sizes = {i: recipe.batch_size(i) for i in embodiment_ids}
+    sizes = {i: recipe.batch_size(i) for i in known}
     return TrainingData(
-        embodiments,
+        known,
         found,
         Mixture(sources["training"], sizes, recipe.seed),
         Mixture(sources["evaluation"], sizes, recipe.seed + 1),

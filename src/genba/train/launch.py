@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from genba.errors import CheckpointError
 
@@ -13,14 +14,16 @@ from genba.errors import CheckpointError
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
-def launch(arguments: list[str], num_processes: int) -> None:
-    """Run ``genba ARGUMENTS`` in ``num_processes`` processes joined in one process group; wait for them.
+def launch(
+    arguments: list[str], num_processes: int, *, command: Sequence[str] = (sys.executable, "-m", "genba.cli.main")
+) -> None:
+    """Run ``command ARGUMENTS`` (``genba ARGUMENTS``) in processes joined in one process group; wait for them.
 
     Raises:
         CheckpointError: they did not end well; what they printed says why, and the newest checkpoint is whole.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
-    command += ["--no-python", sys.executable, "-m", "genba.cli.main", *arguments]
-    done = subprocess.run(command, env=os.environ | ENVIRONMENT, check=False)
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
+    run += ["--no-python", *command, *arguments]
+    done = subprocess.run(run, env=os.environ | ENVIRONMENT, check=False)
     if done.returncode:
         raise CheckpointError(f"training ended with status {done.returncode}; the same command resumes it")
