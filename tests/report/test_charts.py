@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genba.report.charts import (
@@ -47,6 +47,8 @@ def test_a_decade_is_as_tall_as_the_next():
 
 
 @settings(max_examples=100)
+@example(y=[5e-324], from_zero=False)
+@example(y=[1e6, 1e6 + 1e-9], from_zero=True)
 @given(
     y=st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan)), min_size=1, max_size=30),
     from_zero=st.booleans(),

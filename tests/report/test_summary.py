@@ -29,9 +29,10 @@ def _results(toy_run):
 
 def test_less_of_what_should_be_low_is_better(toy_run):
     facts, result = _results(toy_run)
-    ours, theirs = result([10.0, 11.0, 12.0, 13.0]), result([20.0, 21.5, 22.0, 23.0], kind="baseline")
+    ours = result([10.0, 11.0, 12.0, 13.0] * 3)
+    theirs = result([20.0, 21.5, 22.0, 23.0] * 3, kind="baseline")
     found = summary.compare(facts, ours, theirs)
-    # Differences -10, -10.5, -10, -10: mean -10.125.
+    # Differences -10, -10.5, -10, -10, three times over: mean -10.125.
     assert found is not None and found.verdict == "better"
     assert found.difference.mean == pytest.approx(-10.125)
     assert "10.1 s below baseline" in summary.words(found, facts).replace("\N{NO-BREAK SPACE}", " ")
@@ -41,9 +42,24 @@ def test_less_of_what_should_be_low_is_better(toy_run):
 
 def test_a_difference_that_may_be_nothing_is_called_nothing(toy_run):
     facts, result = _results(toy_run)
-    found = summary.compare(facts, result([1.0, 2.0, 3.0]), result([2.0, 1.0, 3.0], kind="expert"))
+    found = summary.compare(facts, result([1.0, 2.0] * 5), result([2.0, 1.0] * 5, kind="expert"))
     assert found is not None and found.verdict == "unclear"
     assert summary.words(found, facts).startswith("not clearly different from expert")
+
+
+def test_a_handful_of_worlds_decides_nothing_however_far_apart(toy_run):
+    facts, result = _results(toy_run)
+    nine, ten = [0.0] * 9, [0.0] * 10
+    few = summary.compare(facts, result(nine), result([9.0] * 9, kind="expert"))
+    enough = summary.compare(facts, result(ten), result([9.0] * 10, kind="expert"))
+    assert few is not None and summary.words(few, facts) == "9 worlds are too few to compare with expert"
+    assert enough is not None and (few.verdict, enough.verdict) == ("unclear", "better")
+
+
+def test_long_times_are_in_hours():
+    assert summary.with_unit(36000.0, "s").replace("\N{NO-BREAK SPACE}", " ") == "10 h"
+    assert summary.with_unit(-9000.0, "s", sign=True).replace("\N{NO-BREAK SPACE}", " ") == "−2.5 h"
+    assert summary.with_unit(7199.0, "s").replace("\N{NO-BREAK SPACE}", " ") == "7 199 s"
 
 
 def test_only_worlds_that_both_met_are_compared(toy_run):

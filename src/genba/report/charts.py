@@ -167,7 +167,7 @@ def seconds(value_s: float) -> str:
     if not math.isfinite(value_s):
         return "–"
     if value_s >= 7200:
-        return f"{value_s / 3600:.3g}\N{NO-BREAK SPACE}h"
+        return f"{value_s / 3600:{'.0f' if value_s >= 3.6e5 else '.3g'}}\N{NO-BREAK SPACE}h"
     if value_s >= 119.5:
         minutes, rest = divmod(round(value_s), 60)
         return (
@@ -185,8 +185,9 @@ def _open(label: str, height: int = HEIGHT) -> str:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return three to six round numbers that enclose ``low`` to ``high``."""
-    if high - low < 1e-12 * max(abs(low), abs(high), 1e-6):
-        high = low + (abs(low) or 1.0)
+    # What does not vary, or only in its last digits, still gets an axis.
+    if high - low < max(1e-12 * max(abs(low), abs(high)), 1e-30):
+        high = low + (abs(low) if abs(low) > 1e-18 else 1.0)
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     size = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)

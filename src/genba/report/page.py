@@ -20,6 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from genba import __version__, registry
+from genba.bench.metrics import Interval
 from genba.bench.results import LATENCY_EDGES_S, Result
 from genba.report import charts, summary
 from genba.report.run import Run, read_run
@@ -91,6 +92,7 @@ def _task(run: Run, task_id: str) -> dict[str, Any]:
     columns = [metric for metric in facts.metrics if any(metric.name in result.metrics for result in results)]
     columns.sort(key=lambda metric: metric.name != facts.primary.name)
     model = summary.best(facts, results, "model")
+    pictures = run.pictures.get(task_id, ())
     return {
         "id": task_id,
         "anchor": task_id.replace("/", "-").replace("@", "-"),
@@ -104,10 +106,11 @@ def _task(run: Run, task_id: str) -> dict[str, Any]:
             {
                 "title": picture.title,
                 "caption": picture.caption,
-                "wide": _aspect(picture) > 2.6,
+                # A strip gets the page's whole width, and so does a chart that stands alone.
+                "wide": _aspect(picture) > (2.6 if len(pictures) > 1 else 1.3),
                 "data": f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}",
             }
-            for picture in run.pictures.get(task_id, ())
+            for picture in pictures
         ],
         "num_episodes": sorted({len(result.seeds) for result in results}),
         "frozen": all(result.on_test_seeds for result in results),
@@ -115,7 +118,7 @@ def _task(run: Run, task_id: str) -> dict[str, Any]:
 
 
 def _aspect(picture: Picture) -> float:
-    """Return width over height; a strip of frames is wide and gets the page's whole width."""
+    """Return a picture's width over its height."""
     if picture.media_type == "image/svg+xml":
         box = re.search(rb"viewBox=[\"'][\d.\s-]*?([\d.]+)[\s,]+([\d.]+)[\"']", picture.data)
         return float(box[1]) / float(box[2]) if box else 1.0
@@ -163,11 +166,11 @@ def _headline(facts: TaskFacts, results: Sequence[Result], model: Result) -> dic
             comparisons.append({"of": of, "verdict": found.verdict, "words": summary.words(found, facts)})
     value = summary.primary_value(facts, model)
     share = facts.primary.name == "success"
-    write = summary.percent if share else summary.number
+    low, high = (summary.primary_text(facts, Interval(end, end, end)) for end in (value.low, value.high))
     return {
         "value": summary.primary_text(facts, value),
         "name": "success" if share else summary.metric_name(facts.primary),
-        "interval": f"{write(value.low)} – {write(value.high)}" if math.isfinite(value.low + value.high) else "",
+        "interval": f"{low} – {high}" if math.isfinite(value.low + value.high) else "",
         "success": None if share else summary.percent(model.success.mean),
         "num_episodes": len(model.seeds),
         "comparisons": comparisons,
@@ -223,7 +226,7 @@ def _training(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
                 label=f"{term} loss of {embodiment_id} over train steps",
             )
             if chart:
-                panels.append({"name": summary.policy_name(term), "chart": Markup(chart)})
+                panels.append({"name": summary.policy_name(term.replace(".", " ")), "chart": Markup(chart)})
         machine = MACHINES.get(embodiment_id.partition("/")[0], embodiment_id)
         groups.append({"machine": machine, "embodiment_id": embodiment_id, "panels": panels})
     return groups

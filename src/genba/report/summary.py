@@ -19,6 +19,9 @@ MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 #: Unit -> the ending that a metric's name may carry for it.
 _SUFFIXES = {"m": "_m", "s": "_s", "N": "_n", "m/s": "_mps", "m/s^2": "_mps2", "rad": "_rad", "J": "_j"}
 
+#: Fewer shared worlds than this decide nothing: a bootstrap of so few says more than they do.
+MIN_WORLDS = 10
+
 SUCCESS = Metric(name="success", unit="1", meaning="Share of episodes that succeeded.", better="higher")
 
 
@@ -42,7 +45,7 @@ class Comparison:
     #: model minus other, over the worlds that both met
     difference: Interval
     num_worlds: int
-    #: ``better``, ``worse``, or ``unclear`` where the interval holds 0
+    #: ``better``, ``worse``, or ``unclear`` where the interval holds 0 or the worlds are fewer than ``MIN_WORLDS``
     verdict: str
 
 
@@ -74,7 +77,9 @@ def compare(facts: TaskFacts, model: Result, other: Result) -> Comparison | None
     ours, theirs = dict(zip(model.seeds, model.values(name))), dict(zip(other.seeds, other.values(name)))
     difference = paired_difference([ours[seed] for seed in shared], [theirs[seed] for seed in shared])
     sign = {"higher": 1.0, "lower": -1.0, "neither": math.nan}[facts.primary.better]
-    if sign * difference.low > 0 and sign * difference.high > 0:
+    if len(shared) < MIN_WORLDS:
+        verdict = "unclear"
+    elif sign * difference.low > 0 and sign * difference.high > 0:
         verdict = "better"
     elif sign * difference.low < 0 and sign * difference.high < 0:
         verdict = "worse"
@@ -109,12 +114,15 @@ def primary_text(facts: TaskFacts, value: Interval) -> str:
 def words(comparison: Comparison, facts: TaskFacts) -> str:
     """Say a comparison in one sentence."""
     difference, name = comparison.difference, policy_name(comparison.other.policy)
+    if comparison.num_worlds < MIN_WORLDS:
+        return f"{comparison.num_worlds} worlds are too few to compare with {name}"
     if facts.primary.name == "success":
         size = f"{abs(difference.mean) * 100:.0f} points"
         interval = f"{signed(round(difference.low * 100))} to {signed(round(difference.high * 100))} points"
     else:
         size = with_unit(abs(difference.mean), facts.primary.unit)
-        interval = f"{signed(difference.low)} to {signed(difference.high)}"
+        unit = facts.primary.unit
+        interval = f"{with_unit(difference.low, unit, sign=True)} to {with_unit(difference.high, unit, sign=True)}"
     direction = "above" if difference.mean > 0 else "below"
     what = {
         "better": f"{size} {direction} {name}",
@@ -164,9 +172,12 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text != "0" else text
 
 
-def with_unit(value: float, unit: str) -> str:
-    """Write a number and its unit; a ratio has none."""
-    return number(value) if unit in ("", "1", "count") else f"{number(value)}{NBSP}{unit.replace('*', '·')}"
+def with_unit(value: float, unit: str, *, sign: bool = False) -> str:
+    """Write a number and its unit; a ratio has none, and long times are in hours."""
+    if unit == "s" and abs(value) >= 7200:
+        value, unit = value / 3600, "h"
+    text = signed(value) if sign else number(value)
+    return text if unit in ("", "1", "count") or not math.isfinite(value) else f"{text}{NBSP}{unit.replace('*', '·')}"
 
 
 def interval_text(value: Interval) -> str:
