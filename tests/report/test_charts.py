@@ -48,6 +48,7 @@ def test_a_decade_is_as_tall_as_the_next():
 
 @settings(max_examples=100)
 @example(y=[5e-324], from_zero=False)
+@example(y=[2.0, 2.3e-308], from_zero=False)
 @example(y=[1e6, 1e6 + 1e-9], from_zero=True)
 @given(
     y=st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan)), min_size=1, max_size=30),

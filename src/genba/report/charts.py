@@ -42,7 +42,7 @@ def curves(series: Sequence[Series], *, label: str, from_zero: bool = False) -> 
     values = [y for s in drawn for _, y in points[s.name]]
     steps = [x for s in drawn for x, _ in points[s.name]]
     low, high = min(values), max(values)
-    logarithmic = low > 0 and high / low > 30
+    logarithmic = low > 1e-12 and high / low > 30
     if logarithmic:
         y_ticks = _log_ticks(low, high)
         low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
