@@ -57,7 +57,7 @@ def _orders(situation: Situation, schedule: Schedule) -> np.ndarray:
         _material_in_s(situation, rows, together=False),
         _material_in_s(situation, np.argsort(situation.due_s, kind="stable"), together=True),
         eligible.sum(1),
-        (_needs(situation) * late_component.any(1)[None]).sum(1),
+        (_needs(situation) * np.any(late_component, axis=1)[None]).sum(1),
     ]
     for start_s, line in ((planned_s, planned_line), (proposed_s, proposed_line)):
         end_s = start_s + situation.processing_time_s[rows, line]

@@ -7,6 +7,7 @@ with what it breaks; it is not scored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def verify(trace: Mapping[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def check(facts: Mapping[str, list], start_s: list[int], line: list[int]) -> None:
+def check(facts: Mapping[str, Any], start_s: list[int], line: list[int]) -> None:
     """Refuse a schedule that breaks a constraint.
 
     Raises:
@@ -73,7 +74,7 @@ def check(facts: Mapping[str, list], start_s: list[int], line: list[int]) -> Non
         _check_material(facts, k, start_s)
 
 
-def _check_material(facts: Mapping[str, list], k: int, start_s: list[int]) -> None:
+def _check_material(facts: Mapping[str, Any], k: int, start_s: list[int]) -> None:
     """Walk through arrivals and consumption in time order; at the same second arrivals come first."""
     moves = [(t, 0, q) for t, q in zip(facts["late_time_s"][k], facts["delivery_quantity"][k])]
     moves += [(start_s[i], 1, -needs[k]) for i, needs in enumerate(facts["requirement"]) if needs[k]]
@@ -84,16 +85,16 @@ def _check_material(facts: Mapping[str, list], k: int, start_s: list[int]) -> No
             raise VerificationError(f"component {k}: {-units} units missing at {time_s} s")
 
 
-def _end(facts: Mapping[str, list], i: int, start_s: list[int], line: list[int]) -> int:
+def _end(facts: Mapping[str, Any], i: int, start_s: list[int], line: list[int]) -> int:
     return start_s[i] + facts["processing_time_s"][i][line[i]]
 
 
-def _weighted_tardiness_s(facts: Mapping[str, list], start_s: list[int], line: list[int]) -> tuple[int, int]:
+def _weighted_tardiness_s(facts: Mapping[str, Any], start_s: list[int], line: list[int]) -> tuple[int, int]:
     late_s = [max(0, _end(facts, i, start_s, line) - due) for i, due in enumerate(facts["due_s"])]
     return sum(w * t for w, t in zip(facts["weight"], late_s)), sum(t > 0 for t in late_s)
 
 
-def _pushed_back(facts: Mapping[str, list]) -> list[int]:
+def _pushed_back(facts: Mapping[str, Any]) -> list[int]:
     """What happens if nobody decides: the nominal order on every line, each order as soon as its material is there."""
     event_s, nominal_s, line = facts["event_time_s"], facts["nominal_start_s"], facts["nominal_line"]
     start_s = list(nominal_s)
