@@ -1,7 +1,8 @@
 """Lay the true model out over thousands of ranks in one process, without memory, and count what one rank would hold.
 
 Nothing is simulated but memory and communication: it is the model's, FSDP's and AdamW's own code, on tensors that have
-a shape but no bytes, in a process group whose other ranks do not exist. Rank 0 is counted; it is the fullest one.
+a shape but no bytes, in a process group whose other ranks do not exist. Rank 0 is
+counted: where a parameter does not divide it holds the larger part.
 
 It does not see: the accelerator's context, NCCL's buffers, workspaces, the allocator's gaps, prefetching on other
 streams, or that real routing is not balanced. It does not measure time. Read next: ``plan``, ``live_bytes``.
@@ -10,7 +11,6 @@ streams, or that real routing is not balanced. It does not measure time. Read ne
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ from genba.model.config import ModelConfig
 from genba.model.world_action_model import WorldActionModel
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import packed_shapes
-from genba.train.live_bytes import ACTIVATIONS, GRADIENTS, KINDS, OPTIMIZER, PARAMETERS, LiveBytes
+from genba.train.live_bytes import LiveBytes
 from genba.train.mesh import make_mesh
 from genba.train.parallelize import parallelize
-from genba.train.plan import Layout
+from genba.train.plan import ACTIVATIONS, GRADIENTS, KINDS, OPTIMIZER, PARAMETERS, Layout
 
 #: gathered and computed in bfloat16, reduced in float32, kept in float32: the policy that plans assume
 PRECISION = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
@@ -52,7 +52,7 @@ class Sharded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Peak:
-    """Bytes that live on rank 0 at the peak of a steady train step (the second), by kind, and per phase."""
+    """Bytes that live on rank 0 at the peak of a steady train step, by kind, and per phase."""
 
     by_kind: dict[str, int]
     forward: int
@@ -78,21 +78,23 @@ def shard(config: ModelConfig, embodiments: Sequence[Embodiment], layout: Layout
 
 
 def measure(config: ModelConfig, embodiments: Sequence[Embodiment], layout: Layout, *, windows: int) -> Peak:
-    """Train two steps of rank 0 without memory: ``windows`` of every embodiment, forward and backward, then AdamW."""
+    """Train a steady step of rank 0 without memory: ``windows`` of every embodiment, one after the other, then AdamW."""
     with _fake_ranks(layout.ranks):
         model = _laid_out(config, embodiments, layout)
         with FakeTensorMode(allow_non_fake_inputs=True):
             model.to_empty(device="cpu")
             model.train()
             optimizer = torch.optim.AdamW(model.parameters(), foreach=False, fused=False)
+            # A first step with gradients of zeros makes the optimizer's state, which a steady step finds there.
+            for parameter in model.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()
+            optimizer.zero_grad()
             batches = {e.id: _empty_batch(e, config, windows) for e in embodiments}
-            known = {PARAMETERS: list(model.parameters()), ACTIVATIONS: list(model.buffers())}
-            live = LiveBytes(known | {ACTIVATIONS: [t for b in batches.values() for t in b.values()]})
-            with live:
-                for _ in range(2):
-                    peaks = _train_step(model, optimizer, batches, live)
-    # Cycles in autograd's graph may hold storages whose ends are reported to this tracker alone: end them here.
-    gc.collect()
+            inputs = [*model.buffers(), *(t for batch in batches.values() for t in batch.values())]
+            state = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
+            with LiveBytes({PARAMETERS: model.parameters(), OPTIMIZER: state, ACTIVATIONS: inputs}) as live:
+                peaks = _train_step(model, optimizer, batches, live)
     highest = max(peaks.values(), key=lambda peak: sum(peak.values()))
     return Peak(by_kind=highest, **{phase: sum(peak.values()) for phase, peak in peaks.items()})
 
@@ -131,7 +133,6 @@ def _train_step(
         del loss
     live.reset_peak()
     optimizer.step()
-    live.move([t for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)], OPTIMIZER)
     peaks["optimizer"] = live.peak
     optimizer.zero_grad()
     return peaks

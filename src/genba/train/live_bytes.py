@@ -20,14 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.weak import WeakIdKeyDictionary
 
-PARAMETERS, OPTIMIZER, GATHERED, GRADIENTS, ACTIVATIONS = (
-    "parameters",
-    "optimizer state",
-    "gathered weights",
-    "gradients and their reduction",
-    "activations and temporaries",
-)
-KINDS = (PARAMETERS, OPTIMIZER, GATHERED, GRADIENTS, ACTIVATIONS)
+from genba.train.plan import ACTIVATIONS, GATHERED, GRADIENTS, KINDS, OPTIMIZER
 
 #: frames to look up for who allocates
 _DEPTH = 12
@@ -86,9 +79,9 @@ class LiveBytes(TorchDispatchMode):
         torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign, assignment]
         return super().__enter__()
 
-    def __exit__(self, *details: Any) -> None:
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
-        super().__exit__(*details)
+        super().__exit__(exc_type, exc_val, exc_tb)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(issubclass(t, DTensor) for t in types):
