@@ -46,7 +46,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(vault: Vault, tmp_path: Pat
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_two_processes_take_the_same_steps_as_one(vault: Vault, tmp_path: Path):
+@pytest.mark.parametrize("sharded", [True, False])
+def test_two_processes_take_the_same_steps_as_one(vault: Vault, tmp_path: Path, sharded: bool):
     train(RECIPE, prepare(vault, MACHINES, RECIPE), tmp_path / "one")
     script = tmp_path / "two.py"
     script.write_text(
@@ -59,7 +60,8 @@ def test_two_processes_take_the_same_steps_as_one(vault: Vault, tmp_path: Path):
         "with process_group('cpu'):\n"
         f"    vault = Vault.open({str(vault.path)!r}, embodiments=test_loop.MACHINES)\n"
         "    data = test_loop.prepare(vault, test_loop.MACHINES, test_loop.RECIPE)\n"
-        f"    test_loop.train(test_loop.RECIPE, data, pathlib.Path({str(tmp_path / 'two')!r}))\n"
+        f"    recipe = test_loop.replace(test_loop.RECIPE, sharded={sharded})\n"
+        f"    test_loop.train(recipe, data, pathlib.Path({str(tmp_path / 'two')!r}))\n"
     )
     launch([str(script)], 2, command=[sys.executable])
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")

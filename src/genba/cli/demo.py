@@ -78,7 +78,7 @@ FULL = Plan(
     steps=1100,
     shares={
         "arm/grip@1": Share(
-            demonstrations=200, corrections=120, episodes=300, batch=64, compared=("fixed_6n", "reactive")
+            demonstrations=200, corrections=120, episodes=300, batch=64, compared=("fixed_4n", "reactive")
         ),
         "vehicle/intersection@1": Share(
             demonstrations=120, corrections=80, episodes=100, batch=48, compared=("constant_speed", "idm")
@@ -98,7 +98,7 @@ QUICK = Plan(
     first_steps=10,
     steps=20,
     shares={
-        "arm/grip@1": Share(demonstrations=4, corrections=2, episodes=2, batch=8, compared=("fixed_6n",)),
+        "arm/grip@1": Share(demonstrations=4, corrections=2, episodes=2, batch=8, compared=("fixed_4n",)),
         "vehicle/intersection@1": Share(
             demonstrations=3, corrections=1, episodes=2, batch=8, compared=("constant_speed",)
         ),

@@ -16,7 +16,7 @@ from genba.model.config import PRESETS, ModelConfig, preset
 from genba.registry import EMBODIMENTS
 from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.train import dry_run, plan
-from genba.train.plan import KINDS, Layout
+from genba.train.plan import ACTIVATIONS, GATHERED, KINDS, Layout
 
 app = typer.Typer(add_completion=False, help="Lay a model out over thousands of ranks without owning one.")
 
@@ -39,7 +39,7 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Windows of each embodiment per rank and train step.")] = 16,
     layers_sample: Annotated[
         str, typer.Option(help="Two depths whose peak memory is measured and carried on; '' to skip.")
-    ] = "3,5",
+    ] = "4,6",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Print parameters, operations and bytes per rank of the true model, beside their closed forms."""
@@ -85,7 +85,12 @@ def make_plan(
             for n in sample
         )
         peak = dry_run.extrapolate(few, more, sample, config.num_layers)
+        added = (more.by_kind[ACTIVATIONS] - few.by_kind[ACTIVATIONS]) // (sample[1] - sample[0])
+        kept = max(plan.kept_activation_bytes(config, one, windows=windows) for one in embodiments)
         out["peak"] = {"layers_sample": sample} | dataclasses.asdict(peak) | {"total": peak.total}
+        out["peak"]["activations_added_by_a_layer"] = {"measured": added, "closed_form": kept}
+        # What is gathered at once does not depend on depth; if it does, one of the two is too shallow to prefetch.
+        out["peak"]["depths_agree"] = few.by_kind[GATHERED] == more.by_kind[GATHERED]
     return out
 
 
@@ -117,18 +122,18 @@ def _show(found: dict[str, Any], out: Console) -> None:
     table.add_row("active per observation token", f"{parameters['active']:,}", "")
     out.print(table)
 
-    table = Table("embodiment", title="Operations", title_justify="left")
-    for heading in ("tokens of a window", "per token, forward", "attention's share", "to train on a window"):
+    table = Table("embodiment", title="Operations", title_justify="left", box=None)
+    for heading in ("tokens", "action", "world", "FLOP a token", "attention", "FLOP to train on a window"):
         table.add_column(heading, justify="right")
     for embodiment_id, one in found["embodiments"].items():
         tokens, once = one["tokens_per_window"], one["operations_forward"]
         attention = sum(count for part, count in once.items() if part.endswith("_attention"))
         table.add_row(
             embodiment_id,
-            f"{tokens['trunk']} + {tokens['action']} action + {tokens['world']} world",
-            f"{one['operations_per_trunk_token'] / 1e9:.3g} GFLOP",
+            *(str(tokens[expert]) for expert in ("trunk", "action", "world")),
+            f"{one['operations_per_trunk_token']:.3g}",
             f"{100 * attention / sum(once.values()):.1f} %",
-            f"{one['operations_to_train_on_a_window'] / 1e12:.3g} TFLOP",
+            f"{one['operations_to_train_on_a_window']:.3g}",
         )
     out.print(table)
 
@@ -152,8 +157,15 @@ def _show(found: dict[str, Any], out: Console) -> None:
         out.print(
             f"Peak of a steady train step with {found['windows_per_rank']} windows of each embodiment, carried on from "
             f"{few} and {more} layers: forward {_gib(peak['forward'])}, backward {_gib(peak['backward'])}, optimizer "
-            f"{_gib(peak['optimizer'])} GiB. At the peak not all gradients are there yet."
+            f"{_gib(peak['optimizer'])} GiB. At the peak not all gradients are there yet. A layer adds "
+            f"{_gib(peak['activations_added_by_a_layer']['measured'])} GiB of activations; in closed form "
+            f"{_gib(peak['activations_added_by_a_layer']['closed_form'])} are kept where they are recomputed."
         )
+        if not peak["depths_agree"]:
+            out.print(
+                f"[yellow]{few} and {more} layers do not peak alike (gathered weights differ): do not trust the "
+                "peak; take deeper ones with --layers-sample.[/yellow]"
+            )
     out.print(f"[dim]{UNSEEN}[/dim]\n")
 
 

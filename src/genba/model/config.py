@@ -138,6 +138,7 @@ def tiny() -> ModelConfig:
         trunk=ExpertConfig(width=128, feedforward=256),
         action=ExpertConfig(width=64, feedforward=128),
         world=ExpertConfig(width=64, feedforward=128),
+        flow_samples=2,
     )
 
 

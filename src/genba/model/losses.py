@@ -21,30 +21,18 @@ def per_sample_mean(error: Tensor, mask: Tensor) -> Tensor:
     return ((error * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 
-def rank_loss(scores: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Negative log-likelihood of the target order under Plackett-Luce, per row that is ranked.
-
-    Args:
-        scores: ``[batch, row]``; higher goes first.
-        target: ``[batch, row]`` scores whose descending order is the right one.
-        mask: ``[batch, row]``, which rows are ranked at all.
-
-    Source: ListMLE, Xia et al., ICML 2008, eq. 5.
-    """
-    order = target.masked_fill(~mask, float("-inf")).argsort(dim=1, descending=True)
-    kept = mask.gather(1, order)
-    ordered = scores.masked_fill(~mask, 0.0).gather(1, order).masked_fill(~kept, -1e4)
-    rest = ordered.flip(1).logcumsumexp(1).flip(1)
-    return per_sample_mean(rest - ordered, kept)
-
-
 def score_loss(scores: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Squared error of rank scores against the taught ones.
+    """Squared error of rank scores against the taught ones, standardised over the rows of each sample.
 
-    Unlike ``rank_loss`` it keeps distances: that two orders are taught almost the same score is not a mistake to fear,
-    and whoever decodes the scores may weigh them against something else.
+    Only the order of scores means something, so their scale is free; standardising makes the error 1 where nothing is
+    known, whatever scale the teacher uses. Unlike a likelihood of the order
+    (ListMLE) it keeps distances: that two orders are taught almost the same score is not a mistake to fear.
     """
-    return per_sample_mean((scores.masked_fill(~mask, 0.0) - target.masked_fill(~mask, 0.0)).square(), mask)
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    target = target.masked_fill(~mask, 0.0)
+    centred = (target - target.sum(1, keepdim=True) / count) * mask
+    spread = (centred.square().sum(1, keepdim=True) / count).sqrt().clamp(min=1e-6)
+    return per_sample_mean((scores.masked_fill(~mask, 0.0) - centred / spread).square(), mask)
 
 
 def assign_loss(scores: Tensor, target: Tensor) -> Tensor:

@@ -22,7 +22,13 @@ from genba.train.loader import Batch, Loader
 from genba.train.mesh import make_mesh
 from genba.train.metrics import Metrics
 from genba.train.optimizer import MeanWeights, make_optimizer, set_learning_rate
-from genba.train.parallelize import clip_gradients, parallelize, reshard, synchronize_statistics
+from genba.train.parallelize import (
+    average_gradients,
+    clip_gradients,
+    parallelize,
+    reshard,
+    synchronize_statistics,
+)
 from genba.train.plan import choose_layout
 from genba.train.recipe import Recipe
 
@@ -59,7 +65,8 @@ def train(
         mean = MeanWeights(model, recipe.mean_decay)
         checkpoint.load(start_from, model=model, mean=mean)
         mean.swap(model)
-    model = parallelize(model.to(device), make_mesh(choose_layout(recipe.model, world_size), device))
+    mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
+    model = parallelize(model.to(device), mesh)
     optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
     start, resume_from = 0, checkpoint.newest(folder)
     if resume_from is not None:
@@ -126,6 +133,7 @@ def train_step(
         weighted.backward()
         total = total + weighted.detach()
         out |= {f"loss/{embodiment_id}/{name}": value.detach() for name, value in losses.items()}
+    average_gradients(model)
     out["gradient_norm"] = clip_gradients(model, recipe.max_gradient_norm)
     optimizer.step()
     synchronize_statistics(model)

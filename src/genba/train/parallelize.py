@@ -125,6 +125,21 @@ def reshard(model: nn.Module) -> None:
 
 
 @torch.no_grad()
+def average_gradients(model: nn.Module) -> None:
+    """Take the mean over ranks of every gradient whose parameter is not sharded: FSDP has done so for the rest."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    whole = [p.grad for p in model.parameters() if p.grad is not None and not isinstance(p, DTensor)]
+    if not whole:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in whole])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for gradient, part in zip(whole, flat.split([g.numel() for g in whole]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+@torch.no_grad()
 def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
     """Shorten all gradients together to ``max_norm`` where they are longer, and return their length before.
 

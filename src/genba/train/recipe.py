@@ -38,6 +38,9 @@ class Recipe:
     max_gradient_norm: float = 1.0
     #: the deployed weights are an exponential mean over steps with this decay; 0 for the last weights
     mean_decay: float = 0.995
+    #: whether ranks share the parameters (FSDP) or each holds them all and only gradients travel: faster while a model
+    #: is small (at preset tiny, sharding took 3.4 times the CPU time of the step itself)
+    sharded: bool = True
     seed: int = 0
     #: steps between lines of metrics, between evaluations on held-back episodes, and between checkpoints
     log_every: int = 10
@@ -84,7 +87,7 @@ def debug() -> Recipe:
 
 def tiny() -> Recipe:
     """The demo's model: minutes on two cores."""
-    return Recipe(name="tiny", model=preset("tiny"), num_steps=1500)
+    return Recipe(name="tiny", model=preset("tiny"), num_steps=1500, sharded=False)
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {function.__name__: function for function in (debug, tiny)}
