@@ -159,7 +159,7 @@ def _show(found: dict[str, Any], out: Console) -> None:
             f"{few} and {more} layers: forward {_gib(peak['forward'])}, backward {_gib(peak['backward'])}, optimizer "
             f"{_gib(peak['optimizer'])} GiB. At the peak not all gradients are there yet. A layer adds "
             f"{_gib(peak['activations_added_by_a_layer']['measured'])} GiB of activations; in closed form "
-            f"{_gib(peak['activations_added_by_a_layer']['closed_form'])} are kept where they are recomputed."
+            f"{_gib(peak['activations_added_by_a_layer']['closed_form'])} are kept at the end of the forward pass."
         )
         if not peak["depths_agree"]:
             out.print(
