@@ -81,14 +81,14 @@ FULL = Plan(
             demonstrations=200, corrections=120, episodes=300, batch=64, compared=("fixed_4n", "reactive")
         ),
         "vehicle/intersection@1": Share(
-            demonstrations=120, corrections=80, episodes=100, batch=48, compared=("constant_speed", "idm")
+            demonstrations=120, corrections=80, episodes=100, batch=48, compared=("constant_speed", "idm", "gap")
         ),
         "factory/shortage@1": Share(
-            demonstrations=60,
+            demonstrations=120,
             corrections=0,
             episodes=30,
-            batch=4,
-            compared=("right_shift", "fifo", "edd", "wspt", "atc"),
+            batch=2,
+            compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline", "expert"),
         ),
     },
 )
