@@ -28,7 +28,7 @@ from genba.bench.results import Result, commit, hardware
 from genba.bench.rollout import roll_out
 from genba.cli.bundle import export_run
 from genba.data.vault import Vault
-from genba.errors import GenbaError
+from genba.errors import ConfigError, GenbaError
 from genba.report.page import write_page
 from genba.report.run import RunRecord, Stage, write_pictures
 from genba.runtime.bundle import Bundle, is_bundle
@@ -110,21 +110,29 @@ QUICK = Plan(
 
 @app.callback(invoke_without_command=True)
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the run; one already there is gone on with.")] = Path("demo-run"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run, by default demo-run or demo-run-quick; it is gone on with.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A minute or two: every stage, nothing learnt.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes that simulate and train.")] = 2,
 ) -> None:
     """Do the whole job: about a quarter of an hour on two cores; interrupt it and start it again as you like."""
     plan = QUICK if quick else FULL
+    out = out or Path("demo-run-quick" if quick else "demo-run")
     run = _Run(plan, out, processes)
-    run.stage("Collect demonstrations", lambda: run.collect_demonstrations())
-    run.stage("Train one model on all machines", lambda: run.train(plan.first_steps))
-    run.stage("Export bundles", lambda: run.export(plan.first_steps))
-    run.stage("Let the model act and be corrected", lambda: run.collect_corrections())
-    run.stage("Train on", lambda: run.train(plan.steps))
-    run.stage("Export bundles again", lambda: run.export(plan.steps))
-    run.stage("Measure in closed loop", lambda: run.measure())
-    run.stage("Make the report", lambda: run.report())
+    stages: list[tuple[str, Callable[[], str]]] = [
+        ("Collect demonstrations", run.collect_demonstrations),
+        ("Train one model on all machines", lambda: run.train(plan.first_steps)),
+        ("Export bundles", lambda: run.export(plan.first_steps)),
+        ("Let the model act and be corrected", run.collect_corrections),
+        ("Train on", lambda: run.train(plan.steps)),
+        ("Export bundles again", lambda: run.export(plan.steps)),
+        ("Measure in closed loop", run.measure),
+        ("Make the report", run.report),
+    ]
+    for number, (name, do) in enumerate(stages, start=1):
+        console.rule(f"[bold]{number} of {len(stages)}. {name}", align="left")
+        run.stage(name, do)
     console.print(f"\n[bold green]Done[/] in {run.elapsed_s() / 60:.1f} minutes. Look at {out / 'report.html'}\n")
 
 
@@ -133,12 +141,12 @@ class _Run:
         self.plan, self.out, self.num_processes = plan, out, num_processes
         self.tasks: dict[str, Task] = {task_id: registry.task(task_id) for task_id in plan.shares}
         out.mkdir(parents=True, exist_ok=True)
-        path = out / "run.json"
+        path, command = out / "run.json", "genba demo" + (" --quick" if plan is QUICK else "")
         self.record = (
             RunRecord.read(path)
             if path.is_file()
             else RunRecord(
-                command="genba demo" + (" --quick" if plan is QUICK else ""),
+                command=command,
                 date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 commit=commit(),
                 preset=plan.recipe,
@@ -147,20 +155,21 @@ class _Run:
                 cut_short=plan.cut_short,
             )
         )
+        if self.record.command != command:
+            raise ConfigError(f"{out}: holds a run of {self.record.command!r}, not of {command!r}; name another --out")
 
     def stage(self, name: str, do: Callable[[], str]) -> None:
-        """Do one stage and add its time to the record."""
-        number = 1 + len({stage.name for stage in self.record.stages} - {name})
-        console.rule(f"[bold]{number}. {name}", align="left")
-        began_s = time.monotonic()
-        detail = do()
-        took_s = time.monotonic() - began_s
-        before = {stage.name: stage for stage in self.record.stages}
-        # A stage that an earlier start of the demo had finished says what it said then, and its time adds up.
-        took_s += before[name].wall_s if name in before else 0.0
-        before[name] = Stage(name=name, wall_s=round(took_s, 1), detail=detail or before[name].detail)
-        self.record = dataclasses.replace(self.record, stages=tuple(before.values()))
-        self.record.write(self.out)
+        """Do one stage and add its time to the record, also where it breaks off."""
+        began_s, detail = time.monotonic(), ""
+        try:
+            detail = do()
+        finally:
+            stages = {stage.name: stage for stage in self.record.stages}
+            earlier = stages.get(name, Stage(name=name, wall_s=0.0))
+            took_s = round(earlier.wall_s + time.monotonic() - began_s, 1)
+            stages[name] = Stage(name=name, wall_s=took_s, detail=detail or earlier.detail)
+            self.record = dataclasses.replace(self.record, stages=tuple(stages.values()))
+            self.record.write(self.out)
 
     def elapsed_s(self) -> float:
         """Return the wall time of all stages, over all starts."""

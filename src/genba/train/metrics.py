@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+#: seconds between lines where there is no terminal
+SAY_EVERY_S = 20.0
+
 
 class Metrics:
     """Writes ``metrics.jsonl`` and TensorBoard files under a run's folder; a silent one writes nothing."""
@@ -29,6 +32,8 @@ class Metrics:
         self.offset_s = json.loads(kept[-1])["time_s"] if kept else 0.0
         self.file = path.open("a", encoding="utf-8")
         self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.console = Console(stderr=True)
+        self.num_steps, self.said_s = num_steps, self.began_s
         self.progress = Progress(
             TextColumn("[bold]train"),
             BarColumn(),
@@ -36,7 +41,8 @@ class Metrics:
             TextColumn("{task.fields[rate]:.0f} windows/s, loss {task.fields[loss]:.4f}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
         )
         self.bar = self.progress.add_task("train", total=num_steps, completed=start, rate=0.0, loss=float("nan"))
 
@@ -64,9 +70,18 @@ class Metrics:
             self.writer.add_scalar(name, value, step)
 
     def advance(self, step: int, *, rate: float, loss: float) -> None:
-        """Move the progress bar."""
-        if not self.silent:
-            self.progress.update(self.bar, completed=step + 1, rate=rate, loss=loss)
+        """Move the progress bar; where there is no terminal, say a line now and then."""
+        if self.silent:
+            return
+        self.progress.update(self.bar, completed=step + 1, rate=rate, loss=loss)
+        now_s = time.monotonic()
+        if not self.console.is_terminal and (now_s - self.said_s > SAY_EVERY_S or step + 1 == self.num_steps):
+            left_s = (self.num_steps - step - 1) * (now_s - self.began_s) / (step + 1 - self.start)
+            said = (
+                f"train: {step + 1}/{self.num_steps} steps, {rate:.0f} windows/s, loss {loss:.4f}, {left_s:.0f} s left"
+            )
+            self.console.print(said, highlight=False)
+            self.said_s = now_s
 
 
 def _lines(path: Path) -> list[str]:
