@@ -16,6 +16,7 @@ from genba.model.config import MixtureConfig, preset
 from genba.model.world_action_model import WorldActionModel
 from genba.spec.embodiment import load_embodiment
 from genba.train import dry_run
+from genba.train.parallelize import _num_shards
 from genba.train.plan import (
     GATHERED,
     OPTIMIZER,
@@ -56,6 +57,15 @@ def test_rank_0_holds_its_share():
         model = WorldActionModel(SPARSE, EMBODIMENTS)
     rest = [tuple(p.shape) for name, p in model.named_parameters() if ".routed." not in name]
     assert found.local == closed.routed // 8 + sum(largest_shard(shape, 8) for shape in rest)
+
+
+def test_every_shard_is_held_once():
+    # What the gradient norm relies on; 16 experts over 4 ranks are cut again, along the same axis, by their 2 copies.
+    mixture = MixtureConfig(num_routed=16, num_active=2, feedforward=32)
+    config = dataclasses.replace(SPARSE, mixture=mixture)
+    with dry_run._fake_ranks(8):
+        model = dry_run._laid_out(config, [CART_FACTS], LAYOUT)
+        assert {_num_shards(p) for p in model.parameters()} == {8}
 
 
 def test_a_trillion_parameters_are_laid_over_4096_ranks():

@@ -195,4 +195,5 @@ def _num_shards(tensor: Tensor) -> int:
     if not isinstance(tensor, DTensor):
         return 1
     pairs = zip(tensor.device_mesh.shape, tensor.placements, strict=True)
-    return math.prod(size for size, placement in pairs if placement.is_shard())
+    # Not is_shard(): it denies an axis that is cut twice, by experts and then by their copies.
+    return math.prod(size for size, placement in pairs if not placement.is_replicate())
