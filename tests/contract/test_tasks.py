@@ -1,0 +1,86 @@
+"""One suite over every registered task and every one of its policies."""
+
+import numpy as np
+import pytest
+
+from genba.registry import TASKS, task
+from genba.spec.action import Action
+from genba.spec.conformance import check_chunk, check_env, check_observation
+from genba.spec.observation import observe
+from genba.spec.streams import StreamBuffer
+
+#: control steps of each drive: enough for every channel to speak
+STEPS = 12
+
+
+@pytest.fixture(scope="module", params=sorted(TASKS))
+def machine(request: pytest.FixtureRequest):
+    found = task(request.param)
+    env = found.make_env()
+    yield found, env
+    env.close()
+
+
+def test_the_env_keeps_its_contract_and_repeats_itself(machine):
+    found, env = machine
+    check_env(env, found.policies[found.expert](env), seed=found.train_seeds[7], num_steps=STEPS)
+
+
+def test_every_policy_answers_what_it_is_asked(machine):
+    found, env = machine
+    for name, make in found.policies.items():
+        step, buffer = env.reset(found.train_seeds[3]), StreamBuffer()
+        policy = make(env)
+        policy.reset(3)
+        for _ in range(STEPS):
+            buffer.append(step.samples)
+            if step.terminated or step.truncated:
+                break
+            action: Action | None = None
+            if step.decision_due:
+                observation = observe(found.embodiment, buffer.streams(), step.time_ns, env.instruction())
+                check_observation(found.embodiment, observation)
+                chunk = policy.act(observation)
+                check_chunk(found.embodiment, chunk, observation)
+                action = chunk.at(step.time_ns)
+            step = env.step(action)
+        assert policy.name, name
+
+
+def test_every_channel_speaks(machine):
+    found, env = machine
+    step, buffer = env.reset(found.train_seeds[1]), StreamBuffer()
+    policy = found.policies[found.expert](env)
+    policy.reset(1)
+    for _ in range(STEPS):
+        buffer.append(step.samples)
+        if step.terminated or step.truncated:
+            break
+        observation = observe(found.embodiment, buffer.streams(), step.time_ns)
+        step = env.step(policy.act(observation).at(step.time_ns) if step.decision_due else None)
+    silent = {c.name for c in (*found.embodiment.channels, *found.embodiment.relation)} - set(buffer.streams())
+    assert silent == set()
+
+
+def test_the_verifier_gives_every_metric(machine):
+    found, env = machine
+    policy = found.policies[found.expert](env)
+    step, buffer = env.reset(found.train_seeds[2]), StreamBuffer()
+    policy.reset(2)
+    for _ in range(found.max_steps):
+        buffer.append(step.samples)
+        if step.terminated or step.truncated:
+            break
+        observation = observe(found.embodiment, buffer.streams(), step.time_ns)
+        step = env.step(policy.act(observation).at(step.time_ns) if step.decision_due else None)
+    assert step.terminated or step.truncated
+    outcome = found.verify(env.trace())
+    assert {"success", *(metric.name for metric in found.metrics)} <= set(outcome)
+    assert outcome["success"] in (0.0, 1.0)
+    assert all(np.isfinite(value) or np.isnan(value) for value in outcome.values())
+
+
+def test_no_test_seed_may_be_trained_on(machine):
+    found, _ = machine
+    assert not set(found.test_seeds) & set(found.train_seeds[:2_000_000])
+    assert len(found.test_seeds) >= 30
