@@ -57,15 +57,16 @@ def test_a_labeller_says_what_the_expert_would_do_and_does_not_act():
 def test_choices_are_recorded_where_a_decision_was_due_padded_with_nan_beyond_the_rows():
     _, done, episode = run(toy.LINES, toy.Dispatcher("most_slack", 1.0), labelled=True)
     assert done.terminated
-    for name in ("action.next_order", "label.next_order"):
-        rank = episode.streams[name]
-        # one decision per order, over the 5, 4, 3, 2, 1 orders that then wait
-        assert np.diff(rank.splits).tolist() == [5, 4, 3, 2, 1]
+    rank, label = episode.streams["action.next_order"], episode.streams["label.next_order"]
+    # one decision per order, over the 5, 4, 3, 2, 1 orders that then wait
+    assert np.diff(rank.splits).tolist() == [5, 4, 3, 2, 1]
     assign = episode.streams["action.line_for_order"]
     assert assign.values.shape == (15, 2)
-    np.testing.assert_array_equal(
-        episode.streams["label.next_order"].values, -episode.streams["action.next_order"].values
-    )
+    # The labeller is asked at every control step, also between decisions, and here says the opposite.
+    assert len(label) == done.num_steps
+    for i, time_ns in enumerate(rank.times_ns):
+        asked = int(np.flatnonzero(label.times_ns == time_ns)[0])
+        np.testing.assert_array_equal(label.sample(asked), -rank.sample(i))
 
 
 def test_a_bundle_drives_an_episode_and_counts_its_flow_steps(toy_bundles):

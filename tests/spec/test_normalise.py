@@ -135,7 +135,9 @@ def test_actions_come_back_from_the_networks_numbers(actions, position_m, spread
     # The base stands on the action's own scale: sign(x) log(1 + |x| / 0.5).
     assert base[0] == pytest.approx(np.sign(position_m) * np.log1p(abs(position_m) / 0.5), rel=1e-5, abs=1e-6)
     there = normalizer.pack_actions(actions, base)
-    np.testing.assert_allclose(normalizer.unpack_actions(there, base), actions, rtol=1e-3, atol=1e-3)
+    inside = np.abs(there) < CLIP
+    np.testing.assert_allclose(normalizer.unpack_actions(there, base)[inside], actions[inside], rtol=1e-3, atol=1e-3)
+    assert np.abs(there).max() <= CLIP
 
 
 def test_the_base_is_the_newest_sample_not_later_than_the_decision():

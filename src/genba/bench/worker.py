@@ -97,7 +97,9 @@ class Runner:
         self.env = self.task.make_env()
         policy = make_policy(job, self.task, self.env)
         self._executor = Executor(policy, self.task.embodiment, enforce_deadline=job.enforce_deadline)
-        self._labeller = self.task.policies[job.labeller](self.env) if job.labeller else None
+        # who acts and labels is asked once: an expert's plan may have taken a long search
+        teacher = policy if job.labeller == job.policy else None
+        self._labeller = teacher or (self.task.policies[job.labeller](self.env) if job.labeller else None)
         self._recorder = Recorder(self.task.embodiment) if job.record_as else None
 
     def run(self, seed: int) -> Done:

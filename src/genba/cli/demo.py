@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ class Share:
 
     #: demonstrations by the expert
     demonstrations: int
-    #: episodes in which the model acts and the expert says what it should have done (DAgger)
+    #: episodes per round in which the model acts and the expert says what it should have done (DAgger)
     corrections: int
     #: test episodes per policy
     episodes: int
@@ -55,6 +56,8 @@ class Share:
     batch: int
     #: policies measured beside the model
     compared: tuple[str, ...]
+    #: whether the expert is asked at every control step of a demonstration, also where no decision is due
+    label_all: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +66,8 @@ class Plan:
 
     name: str
     recipe: str
-    #: train steps before the corrections, and in all
-    first_steps: int
+    #: train steps after which the model is corrected, once each, and train steps in all
+    correct_at: tuple[int, ...]
     steps: int
     shares: Mapping[str, Share] = field(default_factory=dict)
     #: one sentence per thing that is smaller than a measurement for publication would have it
@@ -74,20 +77,21 @@ class Plan:
 FULL = Plan(
     name="full",
     recipe="tiny",
-    first_steps=500,
+    correct_at=(350, 700),
     steps=1100,
     shares={
         "arm/grip@1": Share(
-            demonstrations=200, corrections=120, episodes=300, batch=64, compared=("fixed_4n", "reactive")
+            demonstrations=200, corrections=60, episodes=300, batch=64, compared=("fixed_4n", "reactive")
         ),
         "vehicle/intersection@1": Share(
-            demonstrations=120, corrections=80, episodes=100, batch=48, compared=("constant_speed", "idm", "gap")
+            demonstrations=120, corrections=50, episodes=100, batch=48, compared=("constant_speed", "idm", "gap")
         ),
         "factory/shortage@1": Share(
             demonstrations=120,
             corrections=0,
             episodes=30,
-            batch=2,
+            batch=4,
+            label_all=True,
             compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline", "expert"),
         ),
     },
@@ -95,7 +99,7 @@ FULL = Plan(
 QUICK = Plan(
     name="quick",
     recipe="debug",
-    first_steps=10,
+    correct_at=(10,),
     steps=20,
     shares={
         "arm/grip@1": Share(demonstrations=4, corrections=2, episodes=2, batch=8, compared=("fixed_4n",)),
@@ -122,11 +126,17 @@ def demo(
     run = _Run(plan, out, processes)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("Collect demonstrations", run.collect_demonstrations),
-        ("Train one model on all machines", lambda: run.train(plan.first_steps)),
-        ("Export bundles", lambda: run.export(plan.first_steps)),
-        ("Let the model act and be corrected", run.collect_corrections),
-        ("Train on", lambda: run.train(plan.steps)),
-        ("Export bundles again", lambda: run.export(plan.steps)),
+        *[
+            stage
+            for round_number, steps in enumerate(plan.correct_at)
+            for stage in (
+                (f"Train one model on all machines, to step {steps}", partial(run.train, steps)),
+                (f"Export bundles of step {steps}", partial(run.export, steps)),
+                (f"Let the model of step {steps} act and be corrected", partial(run.collect_corrections, round_number)),
+            )
+        ],
+        (f"Train on, to step {plan.steps}", partial(run.train, plan.steps)),
+        ("Export bundles", partial(run.export, plan.steps)),
         ("Measure in closed loop", run.measure),
         ("Make the report", run.report),
     ]
@@ -179,18 +189,21 @@ class _Run:
         """Let every expert drive."""
         said = []
         for task_id, share in self.plan.shares.items():
-            done = self._collect(task_id, self.tasks[task_id].expert, range(share.demonstrations), labeller=None)
+            expert = self.tasks[task_id].expert
+            labeller = expert if share.label_all else None
+            done = self._collect(task_id, expert, range(share.demonstrations), labeller=labeller)
             said.append(f"{done} {task_id}")
         return "demonstrations: " + ", ".join(said)
 
-    def collect_corrections(self) -> str:
+    def collect_corrections(self, round_number: int) -> str:
         """Let the model drive, on worlds of their own, and the expert label what it should have done."""
         said = []
         for task_id, share in self.plan.shares.items():
             if share.corrections:
-                seeds = range(share.demonstrations, share.demonstrations + share.corrections)
+                first = share.demonstrations + round_number * share.corrections
+                bundle = self._bundle(task_id, self.plan.correct_at[round_number])
                 expert = self.tasks[task_id].expert
-                done = self._collect(task_id, str(self._bundle(task_id, self.plan.first_steps)), seeds, labeller=expert)
+                done = self._collect(task_id, str(bundle), range(first, first + share.corrections), labeller=expert)
                 said.append(f"{done} {task_id}")
         return "corrected episodes: " + ", ".join(said)
 

@@ -55,7 +55,7 @@ def run_episode(
         executor: drives it.
         seed: of the world and of the policy.
         max_steps: most control steps.
-        labeller: says at each decision what it would have done; recorded, not executed.
+        labeller: says at each control step, also where no decision is due, what it would do; recorded, not executed.
         recorder: collects the episode.
     """
     embodiment, buffer = env.embodiment, StreamBuffer()
@@ -76,14 +76,16 @@ def run_episode(
             if step.terminated or step.truncated or num_steps >= max_steps:
                 break
             action = None
-            if step.decision_due:
+            labels = labeller is not None and recorder is not None
+            if step.decision_due or labels:
                 observation = observe(embodiment, buffer.streams(), step.time_ns, env.instruction())
                 buffer.forget_before(_oldest_needed_ns(embodiment, step.time_ns))
                 if labeller is not None and recorder is not None:
                     recorder.label(step.time_ns, labeller.act(observation).at(step.time_ns))
-                action = executor.step(observation)
-                if recorder is not None:
-                    recorder.action(step.time_ns, action)
+                if step.decision_due:
+                    action = executor.step(observation)
+                    if recorder is not None:
+                        recorder.action(step.time_ns, action)
             step = env.step(action)
             num_steps += 1
     return EpisodeRun(

@@ -169,10 +169,15 @@ class Normalizer:
         return np.where(np.isfinite(values), np.clip(scaled, -CLIP, CLIP), 0.0).astype(np.float32)
 
     def pack_actions(self, actions: np.ndarray, base: np.ndarray) -> np.ndarray:
-        """Normalise actions ``[..., chunk, dimension]`` relative to ``base`` ``[..., dimension]``; float32."""
+        """Normalise actions ``[..., chunk, dimension]`` relative to ``base`` ``[..., dimension]``; float32.
+
+        Bounded to +-``CLIP``: what an expert does far off the demonstrations' ways may be hundreds of their standard
+        deviations, and a squared error would learn nothing else.
+        """
         stats = self.statistics[ACTION]
         scaled = apply_scale(actions, self.embodiment.action.continuous)
-        return ((scaled - np.asarray(base)[..., None, :] - stats.mean) / stats.std).astype(np.float32)
+        normalised = (scaled - np.asarray(base)[..., None, :] - stats.mean) / stats.std
+        return np.clip(normalised, -CLIP, CLIP).astype(np.float32)
 
     def unpack_actions(self, normalised: np.ndarray, base: np.ndarray) -> np.ndarray:
         """Invert ``pack_actions``; float32 in the units of the action space."""
