@@ -49,6 +49,7 @@ def collect(
     sink: EpisodeSink,
     workers: int = 2,
     labeller: str | None = None,
+    perturb: float = 0.0,
     tag: str | None = None,
     existing: Collection[str] = (),
     progress: bool = True,
@@ -62,6 +63,7 @@ def collect(
         sink: where the episodes go, e.g. a vault; appended to from this process, in order of completion.
         workers: processes, each with its own machine; 0 runs in this process.
         labeller: the name of one of the task's policies (usually its expert) that labels every decision; None for none.
+        perturb: noise on what is executed, as a share of each action's range; needs a labeller, who is not perturbed.
         tag: episode ids are ``"<task>/<tag>/<seed>"``; None for the policy's name (``"model"`` for a bundle).
         existing: episode ids that need not be made again.
         progress: whether to show how far it is.
@@ -75,6 +77,8 @@ def collect(
     check_request(found, policy, seeds)
     if labeller is not None and labeller not in found.policies:
         raise ConfigError(f"{found.id}: no labeller {labeller!r}{nearest(labeller, found.policies)}")
+    if perturb and labeller is None:
+        raise ConfigError(f"{found.id}: perturb: got {perturb} without a labeller, who says what should have been done")
     if forbidden := [seed for seed in seeds if seed not in found.train_seeds]:
         raise ConfigError(f"{found.id}: seeds: got {forbidden[0]}, expected train seeds {found.train_seeds}")
     name = policy if policy in found.policies else "model"
@@ -82,7 +86,7 @@ def collect(
     wanted = [seed for seed in seeds if episode_id(found.id, tag, seed) not in existing]
     started, num_successes, simulated_s = time.perf_counter(), 0, 0.0
     # an answer is waited for: demonstrations shall not depend on how busy this computer is
-    job = Job(task=task, policy=policy, policy_name=name, labeller=labeller or "", record_as=tag)
+    job = Job(task=task, policy=policy, policy_name=name, labeller=labeller or "", perturb=perturb, record_as=tag)
     if wanted:
         with EpisodeProgress(f"{found.id} {tag}", len(wanted), shown=progress) as shown:
             for done in run_seeds(job, wanted, num_workers=workers):

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from genba import registry
+from genba.bench.perturb import Perturbed
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.runtime.engine import OnnxEngine
 from genba.runtime.executor import Executor
@@ -43,6 +44,8 @@ class Job:
     policy_name: str
     #: the name of one of the task's policies that labels every decision, or empty
     labeller: str = ""
+    #: noise on what is executed (not on what is labelled), as a share of each action's range; 0 for none
+    perturb: float = 0.0
     #: episode ids are ``"<task>/<tag>/<seed>"``; empty to record nothing
     record_as: str = ""
     #: seeds whose ground-truth trace comes back
@@ -96,7 +99,8 @@ class Runner:
         self.task = find_task(job.task)
         self.env = self.task.make_env()
         policy = make_policy(job, self.task, self.env)
-        self._executor = Executor(policy, self.task.embodiment, enforce_deadline=job.enforce_deadline)
+        actor = Perturbed(policy, self.task.embodiment, job.perturb) if job.perturb else policy
+        self._executor = Executor(actor, self.task.embodiment, enforce_deadline=job.enforce_deadline)
         # who acts and labels is asked once: an expert's plan may have taken a long search
         teacher = policy if job.labeller == job.policy else None
         self._labeller = teacher or (self.task.policies[job.labeller](self.env) if job.labeller else None)

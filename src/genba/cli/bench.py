@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from genba import registry
+from genba.bench.collect import collect as collect_episodes
 from genba.bench.results import Result
 from genba.bench.rollout import DEFAULT_EPISODES, roll_out
+from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
 
 app = typer.Typer(no_args_is_help=True, help="Drive a machine with a policy in closed loop and keep the result.")
@@ -57,6 +59,36 @@ def run(
             path = pictures / f"{picture.title.lower().replace(' ', '-')}.{kind}"
             path.write_bytes(picture.data)
             Console().print(f"drawn to {path}", highlight=False)
+
+
+@app.command()
+def collect(
+    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'.")],
+    vault: Annotated[Path, typer.Option(help="Where the episodes go; made where there is none.")],
+    policy: Annotated[str, typer.Option(help="Who acts: one of the task's policies, or a bundle's folder.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many; those already there are not made again.")] = 100,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first train seed.")] = 0,
+    labeller: Annotated[str | None, typer.Option(help="Who says at each step what should be done (DAgger).")] = None,
+    perturb: Annotated[float, typer.Option(help="Noise on what is executed, as a share of each action's range.")] = 0.0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
+) -> None:
+    """Collect demonstrations, or corrections of a policy, into a vault."""
+    sink = Vault.open(vault, create=True)
+    existing = {entry.episode_id for entry in sink.entries(task_id=task)}
+    done = collect_episodes(
+        task,
+        policy=policy,
+        seeds=range(first_seed, first_seed + episodes),
+        sink=sink,
+        workers=workers,
+        labeller=labeller,
+        perturb=perturb,
+        existing=existing,
+    )
+    Console().print(
+        f"{done.num_new} new episodes in {vault}, {done.num_existing} were there; success {done.success}",
+        highlight=False,
+    )
 
 
 @app.command("list")

@@ -56,8 +56,8 @@ class Share:
     batch: int
     #: policies measured beside the model
     compared: tuple[str, ...]
-    #: whether the expert is asked at every control step of a demonstration, also where no decision is due
-    label_all: bool = False
+    #: noise on what the expert executes in a demonstration, as a share of each action's range
+    perturb: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,17 +81,21 @@ FULL = Plan(
     steps=1100,
     shares={
         "arm/grip@1": Share(
-            demonstrations=200, corrections=60, episodes=300, batch=64, compared=("fixed_4n", "reactive")
+            demonstrations=200, corrections=60, episodes=300, batch=64, perturb=0.005, compared=("fixed_4n", "reactive")
         ),
         "vehicle/intersection@1": Share(
-            demonstrations=120, corrections=50, episodes=100, batch=48, compared=("constant_speed", "idm", "gap")
+            demonstrations=120,
+            corrections=50,
+            episodes=100,
+            batch=48,
+            perturb=0.04,
+            compared=("constant_speed", "idm", "gap"),
         ),
         "factory/shortage@1": Share(
             demonstrations=120,
             corrections=0,
             episodes=30,
             batch=4,
-            label_all=True,
             compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline", "expert"),
         ),
     },
@@ -190,8 +194,9 @@ class _Run:
         said = []
         for task_id, share in self.plan.shares.items():
             expert = self.tasks[task_id].expert
-            labeller = expert if share.label_all else None
-            done = self._collect(task_id, expert, range(share.demonstrations), labeller=labeller)
+            # The expert labels every control step, also those where no decision is due or where noise led it astray.
+            seeds = range(share.demonstrations)
+            done = self._collect(task_id, expert, seeds, labeller=expert, perturb=share.perturb)
             said.append(f"{done} {task_id}")
         return "demonstrations: " + ", ".join(said)
 
@@ -270,7 +275,7 @@ class _Run:
         path = write_page(self.out)
         return f"{path.stat().st_size / 1e6:.1f} MB in one file"
 
-    def _collect(self, task_id: str, policy: str, seeds: range, *, labeller: str | None) -> int:
+    def _collect(self, task_id: str, policy: str, seeds: range, *, labeller: str, perturb: float = 0.0) -> int:
         vault = Vault.open(self.out / "vault", create=True)
         existing = {entry.episode_id for entry in vault.entries(task_id=task_id)}
         collect(
@@ -280,6 +285,7 @@ class _Run:
             sink=vault,
             workers=self.num_processes,
             labeller=labeller,
+            perturb=perturb,
             existing=existing,
         )
         return len(seeds)

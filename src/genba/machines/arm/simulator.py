@@ -30,7 +30,7 @@ LIGHT_TOUCH_N = 0.4
 SETTLE_STEPS = 20
 #: How far the policy lifts, in metres, within what time, in control steps, and how hard the hand may start and stop.
 LIFT_M = 0.15
-LIFT_DEADLINE_STEPS = 200
+LIFT_DEADLINE_STEPS = 255
 HAND_ACCELERATION_MPS2 = 0.6
 #: The shake and the rest after it. The shake swells and fades over one period.
 SHAKE_HZ = 3.0
