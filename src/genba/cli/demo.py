@@ -81,7 +81,7 @@ FULL = Plan(
     steps=1100,
     shares={
         "arm/grip@1": Share(
-            demonstrations=200, corrections=60, episodes=300, batch=64, perturb=0.005, compared=("fixed_4n", "reactive")
+            demonstrations=200, corrections=60, episodes=300, batch=64, perturb=0.0015, compared=("fixed_4n", "reactive")
         ),
         "vehicle/intersection@1": Share(
             demonstrations=120,

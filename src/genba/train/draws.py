@@ -22,7 +22,9 @@ def draw(
         ``flow.noise`` float32 ``[share, flow samples, chunk, dimension]`` (standard normal) and ``flow.time`` float32
         ``[share, flow samples]`` (Beta(flow_alpha, 1) stretched to end at 0.001, as in pi0, arXiv 2410.24164, appendix
         B, with time reversed), where there are continuous actions; ``dropout.<channel>`` bool ``[share]``, where
-        channels are hidden.
+        channels are hidden. Where there are several flow samples, the first is zero noise at time 1: the point that a
+        single step from zero noise starts from. Its wanted velocity is minus the action, so the conditional mean is
+        learnt there without the noise's variance; the flow's optimum is the same.
     """
     rng = np.random.default_rng([seed, step, zlib.crc32(embodiment.id.encode())])
     out: dict[str, np.ndarray] = {}
@@ -32,6 +34,8 @@ def draw(
         out["flow.noise"] = rng.standard_normal(shape, np.float32)
         time = rng.beta(config.flow_alpha, 1.0, shape[:2]).astype(np.float32)
         out["flow.time"] = 0.001 + 0.999 * time
+        if config.flow_samples > 1:
+            out["flow.noise"][:, 0], out["flow.time"][:, 0] = 0.0, 1.0
     if config.modality_dropout:
         for channel in embodiment.channels:
             out[f"dropout.{channel.name}"] = rng.random(batch) < config.modality_dropout
