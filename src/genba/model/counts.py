@@ -211,7 +211,7 @@ def _inputs(config: ModelConfig, channel: Channel) -> int:
         case TelemetryChannel():
             return 2 * math.ceil(channel.num_samples / _tokens(config, channel)) * packed_width(channel.dimensions)
         case PointsChannel():
-            return 2 * channel.num_samples * (config.points_bins // config.points_tokens)
+            return 3 * channel.num_samples * (config.points_bins // config.points_tokens)
         case CameraChannel():
             return 3 * config.camera_patch**2
         case EntitiesChannel():

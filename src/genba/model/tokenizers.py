@@ -103,15 +103,16 @@ class PointsTokenizer(Tokenizer):
         self.patch = self.bins // self.num_tokens
         self.readout_width = self.patch
         self.nominal_age_s = (0.0,) * self.num_tokens
-        self.embed = nn.Linear(2 * self.sweeps * self.patch, config.trunk.width)
+        self.embed = nn.Linear(3 * self.sweeps * self.patch, config.trunk.width)
         self.place = nn.Parameter(torch.randn(self.num_tokens, config.trunk.width) * 0.02)
 
     def forward(self, inputs: Inputs) -> Tokens:
         nearness = self.nearness(inputs)
         batch = nearness.shape[0]
-        # Two views of distance: linear for far things, and one that is steep close by, where a metre matters.
-        views = torch.stack((nearness, torch.exp(-8.0 * (1.0 - nearness))), dim=1)
-        patches = views.reshape(batch, 2, self.sweeps, self.num_tokens, self.patch).permute(0, 3, 1, 2, 4)
+        # Three views of distance: linear for far things, and two that are steep close by, where a metre matters.
+        far = 1.0 - nearness
+        views = torch.stack((nearness, torch.exp(-8.0 * far), torch.exp(-30.0 * far)), dim=1)
+        patches = views.reshape(batch, 3, self.sweeps, self.num_tokens, self.patch).permute(0, 3, 1, 2, 4)
         tokens = self.embed(patches.reshape(batch, self.num_tokens, -1)) + self.place
         heard = inputs[f"{self.name}.mask"].flatten(1).any(1)
         age_s = inputs[f"{self.name}.age_s"][:, -1:].expand(-1, self.num_tokens)

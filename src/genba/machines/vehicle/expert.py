@@ -30,10 +30,10 @@ from genba.spec.observation import Observation
 #: intelligent driver model: acceleration, comfortable braking, time headway, standstill gap
 IDM_ACCELERATION_MPS2 = 2.0
 IDM_BRAKING_MPS2 = 2.5
-IDM_HEADWAY_S = 1.3
-IDM_GAP_M = 2.5
-#: where the front bumper stands before a red light
-STOP_GAP_M = 1.0
+IDM_HEADWAY_S = 1.6
+IDM_GAP_M = 4.0
+#: where the front bumper stands before a red light: as far off as a student's mistakes are large
+STOP_GAP_M = 2.5
 #: on yellow one stops where this braking is enough
 YELLOW_BRAKING_MPS2 = 3.0
 #: forecasts reach this far, in steps of
