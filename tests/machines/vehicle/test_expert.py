@@ -64,8 +64,8 @@ def test_it_stops_for_red_and_not_for_green(env: VehicleEnv):
         objects=env.world.objects[:0],
         visible=env.world.visible[:0],
     )
-    # Standing 1 m before the line from 8 m/s takes 64 / (2 * 14) = 2.3 m/s^2.
-    assert plan_acceleration(dataclasses.replace(near, colour=RED)) == pytest.approx(-64 / 28 * 1.05)
+    # Standing 2.5 m before the line from 8 m/s takes 64 / (2 * 12.5) = 2.56 m/s^2.
+    assert plan_acceleration(dataclasses.replace(near, colour=RED)) == pytest.approx(-64 / 25 * 1.05)
     assert plan_acceleration(dataclasses.replace(near, colour=GREEN)) > 0
 
 
