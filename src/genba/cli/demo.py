@@ -78,25 +78,30 @@ FULL = Plan(
     name="full",
     recipe="tiny",
     correct_at=(350, 700),
-    steps=1100,
+    steps=1050,
     shares={
         "arm/grip@1": Share(
-            demonstrations=200, corrections=60, episodes=300, batch=64, perturb=0.0015, compared=("fixed_4n", "reactive")
+            demonstrations=200,
+            corrections=50,
+            episodes=300,
+            batch=64,
+            perturb=0.0015,
+            compared=("fixed_4n", "reactive"),
         ),
         "vehicle/intersection@1": Share(
             demonstrations=120,
-            corrections=50,
+            corrections=45,
             episodes=100,
             batch=80,
             perturb=0.04,
-            compared=("constant_speed", "idm", "gap"),
+            compared=("constant_speed", "idm"),
         ),
         "factory/shortage@1": Share(
-            demonstrations=120,
+            demonstrations=80,
             corrections=0,
             episodes=30,
             batch=2,
-            compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline", "expert"),
+            compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline"),
         ),
     },
 )
