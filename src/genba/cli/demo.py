@@ -126,7 +126,7 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run, by default demo-run or demo-run-quick; it is gone on with.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A minute or two: every stage, nothing learnt.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes: every stage, nothing learnt.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes that simulate and train.")] = 2,
 ) -> None:
     """Do the whole job: about a quarter of an hour on two cores; interrupt it and start it again as you like."""
