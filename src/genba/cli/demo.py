@@ -78,11 +78,11 @@ FULL = Plan(
     name="full",
     recipe="tiny",
     correct_at=(350, 700),
-    steps=1050,
+    steps=1100,
     shares={
         "arm/grip@1": Share(
             demonstrations=200,
-            corrections=50,
+            corrections=60,
             episodes=300,
             batch=64,
             perturb=0.0015,
@@ -90,14 +90,14 @@ FULL = Plan(
         ),
         "vehicle/intersection@1": Share(
             demonstrations=120,
-            corrections=45,
+            corrections=50,
             episodes=100,
             batch=80,
             perturb=0.04,
             compared=("constant_speed", "idm"),
         ),
         "factory/shortage@1": Share(
-            demonstrations=80,
+            demonstrations=120,
             corrections=0,
             episodes=30,
             batch=2,
