@@ -60,5 +60,14 @@ say "installing $torch (the largest part; TORCH_INDEX=https://download.pytorch.o
   -c constraints.txt "$torch"
 say "installing Genba and the other packages at the versions of constraints.txt"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+
+# Compiled here, so that the first episode does not wait for it: numba keeps what it compiles beside the code.
+say "compiling the simulators' inner loops, once (about half a minute)"
+for first in "vehicle/intersection@1 gap" "factory/shortage@1 search_in_deadline"; do
+  # shellcheck disable=SC2086
+  set -- $first
+  .venv/bin/genba bench run "$1" --policy "$2" --episodes 1 --workers 0 >/dev/null 2>.venv/first.log ||
+    say "$1 does not start here: $(tail -n 1 .venv/first.log)"
+done
 touch .venv/.set-up
 say "ready: .venv/bin/genba"
