@@ -13,8 +13,9 @@ import toy
 
 from genba.config import read_toml_text
 from genba.errors import BundleError
-from genba.runtime.bundle import Bundle, digest_file, is_bundle
+from genba.runtime.bundle import Bundle, is_bundle
 from genba.spec.embodiment import Embodiment
+from genba.trust.digest import digest_file
 
 
 @pytest.fixture

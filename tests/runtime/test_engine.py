@@ -10,10 +10,11 @@ import pytest
 import toy
 
 from genba.errors import BundleError
-from genba.runtime.bundle import Bundle, digest_file
+from genba.runtime.bundle import Bundle
 from genba.runtime.engine import Engine, OnnxEngine, difference, integrate
 from genba.runtime.export import EXPORT_TOLERANCE, export_bundle, random_inputs
 from genba.runtime.torch_engine import TorchEngine, weights_digest
+from genba.trust.digest import digest_file
 
 
 def test_onnx_and_torch_agree_on_inputs_with_missing_parts(toy_bundles, toy_model, toy_statistics):

@@ -11,7 +11,6 @@ Reading checks every digest, and every fact against the machine's own. Read next
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from genba.config import build
 from genba.errors import BundleError, ConfigError
 from genba.spec.embodiment import Embodiment
 from genba.spec.statistics import Statistics
+from genba.trust.digest import digest_file
 
 FORMAT, VERSION = "genba-bundle", 1
 MANIFEST, ENCODER, FLOW, GOLDEN = "manifest.json", "encoder.onnx", "flow.onnx", "golden.npz"
@@ -106,12 +106,6 @@ def manifest_of(
     }
 
 
-def digest_file(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_file(path: Path, digest: str) -> None:
     """Refuse a file that is missing or whose digest differs.
 
@@ -121,7 +115,7 @@ def check_file(path: Path, digest: str) -> None:
     if not path.is_file():
         raise BundleError(f"{path}: missing; the manifest lists it, copy the whole directory again")
     if (got := digest_file(path)) != digest:
-        raise BundleError(f"{path}: got sha256 {got[:16]}..., expected {digest[:16]}...; copy or export it again")
+        raise BundleError(f"{path}: got {got[:23]}..., expected {digest[:23]}...; copy or export it again")
 
 
 def check_facts(path: Path, ours: Embodiment, machine: Embodiment) -> None:

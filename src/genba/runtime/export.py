@@ -26,12 +26,13 @@ import torch
 from genba.errors import BundleError
 from genba.model.graphs import EncoderGraph, FlowGraph
 from genba.model.world_action_model import WorldActionModel
-from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, MANIFEST, Bundle, digest_file, manifest_of
+from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, MANIFEST, Bundle, manifest_of
 from genba.runtime.engine import MEMORY, OnnxEngine, difference, integrate
 from genba.runtime.torch_engine import TorchEngine, weights_digest
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import packed_shapes
 from genba.spec.statistics import Statistics
+from genba.trust.digest import digest_file
 
 OPSET = 20
 #: greatest difference between the exported graphs and torch, in normalised units
