@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from genba.config import read_toml, read_toml_text
+from genba.config import read_toml, read_toml_text, to_toml
 from genba.errors import ConfigError
 
 
@@ -70,3 +70,12 @@ def test_a_file_is_named_by_its_path(tmp_path):
         read_toml(path, Car)
     with pytest.raises(ConfigError, match="no such file"):
         read_toml(tmp_path / "none.toml", Car)
+
+
+def test_what_is_written_reads_back_equal():
+    odd = 'a "quoted" \\ name\n\twith \x7f and 現場'
+    car = Car(name=odd, electric=True, drive="rear", wheel=(Wheel(0.3), Wheel(1e-9)))
+    text = to_toml(car)
+    assert _read(text) == car
+    # What stands at its default is left out.
+    assert "seats" not in text and "note" not in text

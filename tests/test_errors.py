@@ -6,7 +6,7 @@ import inspect
 import re
 
 import genba.errors
-from genba.errors import GenbaError, nearest
+from genba.errors import FormatError, GenbaError, nearest
 
 
 def test_every_error_stands_in_the_tree_that_the_docstring_draws():
@@ -22,3 +22,10 @@ def test_a_close_word_is_offered_and_otherwise_all_known_ones():
     assert nearest("vehcle", ["vehicle", "arm"]) == "; did you mean 'vehicle'?"
     assert nearest("zzz", ["vehicle", "arm"]) == "; known: arm, vehicle"
     assert nearest("zzz", []) == ""
+
+
+def test_a_format_error_names_the_file_and_the_byte():
+    assert str(FormatError("log.mcap", "got 3 bytes, expected 8", offset=12)) == (
+        "log.mcap: at byte 12: got 3 bytes, expected 8"
+    )
+    assert str(FormatError("log.mcap", "no footer")) == "log.mcap: no footer"

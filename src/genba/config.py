@@ -1,4 +1,4 @@
-"""The one strict reader for facts in TOML.
+"""The one strict reader for facts in TOML, and its inverse.
 
 A file is read into a frozen dataclass. An unknown key, a wrong type or a value out of range is refused with the file,
 the path inside it, what was got and what was expected; the nearest known key is named. It holds no defaults and no
@@ -10,6 +10,7 @@ Read next: ``genba.spec.embodiment``, the largest set of facts.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import tomllib
 import types
@@ -70,6 +71,49 @@ def build(table: Any, cls: type[T], *, where: str, path: str) -> T:
         return cls(**values)
     except ValueError as error:
         raise ConfigError(f"{where}: {path or 'top level'}: {error}") from error
+
+
+def to_toml(facts: Any) -> str:
+    """Write a dataclass of facts as TOML that ``read_toml_text`` reads back to an equal one.
+
+    Values that equal their field's default are left out.
+    """
+    plain, tables = [], []
+    for key, value in _given(facts):
+        if dataclasses.is_dataclass(value):
+            lines = [f"{name} = {_inline(inner)}" for name, inner in _given(value)]
+            tables.append("\n".join([f"\n[{key}]", *lines]))
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            for row in value:
+                lines = [f"{name} = {_inline(inner)}" for name, inner in _given(row)]
+                tables.append("\n".join([f"\n[[{key}]]", *lines]))
+        else:
+            plain.append(f"{key} = {_inline(value)}")
+    return "\n".join([*plain, *tables]) + "\n"
+
+
+def _given(facts: Any) -> list[tuple[str, Any]]:
+    """Return (key, value) of every field that does not stand at its default."""
+    out = []
+    for field in dataclasses.fields(facts):
+        value = getattr(facts, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if field.init and value != default:
+            out.append((field.metadata.get("key", field.name), value))
+    return out
+
+
+def _inline(value: Any) -> str:
+    if dataclasses.is_dataclass(value):
+        return "{ " + ", ".join(f"{key} = {_inline(inner)}" for key, inner in _given(value)) + " }"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_inline(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # A JSON string is a TOML basic string, but for the one control character that JSON does not escape.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
 
 
 def _convert(value: Any, hint: Any, *, where: str, path: str) -> Any:

@@ -9,6 +9,7 @@ A message says where, what was got, what was expected, and what to do next::
     ├── DataError           stored or imported data cannot be used
     │   ├── CorruptShardError   a shard is truncated or its digest differs
     │   ├── ReaderError         a foreign log cannot be read, or its description does not match it
+    │   │   └── FormatError     bytes of a foreign log that its format does not allow
     │   └── StorageError        writing failed (a full disk); what was stored before is intact
     ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
     ├── BundleError         a bundle is damaged or made for another embodiment
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class GenbaError(Exception):
@@ -50,6 +52,19 @@ class CorruptShardError(DataError):
 
 class ReaderError(DataError):
     """A foreign log that cannot be read, or whose description does not match it."""
+
+
+class FormatError(ReaderError):
+    """Bytes of a foreign log that its format does not allow, by file and offset.
+
+    Attributes:
+        path: the file.
+        offset: where in it the bytes are, in bytes; None where no single place is at fault.
+    """
+
+    def __init__(self, path: Path | str, message: str, *, offset: int | None = None) -> None:
+        self.path, self.offset = Path(path), offset
+        super().__init__(f"{path}: {message}" if offset is None else f"{path}: at byte {offset}: {message}")
 
 
 class StorageError(DataError):

@@ -31,6 +31,9 @@ READERS: dict[str, str] = {
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
 }
 
+#: Writer name -> the ``Writer`` class.
+WRITERS: dict[str, str] = {}
+
 
 def resolve(entry: str) -> Any:
     """Import and return what a ``"module:attribute"`` string names.

@@ -388,3 +388,14 @@ def test_full_disk_error_says_what_to_do(vault, everything, monkeypatch):
     monkeypatch.undo()
     assert vault.shard_paths() == vault.partial_paths() == []
     vault.append(random_episode(everything, 0))
+
+
+def test_a_machine_that_no_registry_knows_is_kept_beside_its_episodes(tmp_path, everything):
+    Vault.open(tmp_path, create=True).keep_embodiment(everything)
+    again = Vault.open(tmp_path)
+    assert again.embodiment(everything.id) == everything
+    again.append(random_episode(everything, 0))
+    again.keep_embodiment(everything)
+    with pytest.raises(DataError, match=r"known already with other facts; give the new machine another id"):
+        Vault.open(tmp_path).keep_embodiment(replace(everything, description="another"))
+    assert Vault.open(tmp_path).embodiment(everything.id) == everything

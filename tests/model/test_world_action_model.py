@@ -1,13 +1,17 @@
 """The model's promises: nothing leaks from the future, padding does not matter, every part learns."""
 
+import dataclasses
+
 import pytest
 import torch
+from batches import random_batch
 
+from genba.model import counts
 from genba.model.attention import compile_rules
 from genba.model.config import PRESETS, preset
 from genba.model.graphs import EncoderGraph, FlowGraph
 from genba.model.world_action_model import WorldActionModel
-from genba.spec.embodiment import Embodiment
+from genba.spec.embodiment import ActionSpace, Embodiment
 
 
 def test_rules_compile_to_the_table():
@@ -147,3 +151,16 @@ def _wake(model: WorldActionModel) -> None:
     for p in model.parameters():
         if not p.any():
             torch.nn.init.normal_(p, std=0.1)
+
+
+def test_a_machine_that_only_senses_teaches_how_the_world_goes_on(everything: Embodiment):
+    sensing = dataclasses.replace(everything, id="test/sensing@1", action=ActionSpace())
+    torch.manual_seed(0)
+    model = WorldActionModel(preset("debug"), [sensing])
+    found = model(sensing.id, random_batch(sensing, 3, seed=0))
+    assert set(found) == {"world", "readout", "persistence", "isotropy", "total"}
+    found["total"].backward()
+    unused = {name for name, value in model.named_parameters() if value.grad is None}
+    # The shared action expert has nothing to do; the machine's own parameters all learn.
+    assert not [name for name in unused if name.startswith("parts.")]
+    assert counts.parameters(model.config, [sensing]).total == sum(value.numel() for value in model.parameters())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import toy
 
-from genba.config import read_toml_text
+from genba.config import read_toml_text, to_toml
 from genba.errors import ConfigError
+from genba.registry import EMBODIMENTS
 from genba.spec.embodiment import Dimension, Embodiment, load_embodiment
 
 
@@ -118,3 +119,9 @@ def test_an_embodiment_can_be_read_from_a_file_of_ones_own(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"absent.toml: no such file; expected a TOML file with Embodiment facts"):
         load_embodiment(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("embodiment_id", sorted(EMBODIMENTS))
+def test_every_registered_machine_survives_being_written(embodiment_id):
+    embodiment = load_embodiment(embodiment_id)
+    assert read_toml_text(to_toml(embodiment), Embodiment, where="written") == embodiment

@@ -53,6 +53,7 @@ def ingest(vault: Vault, log: Path, reader: Reader, **options: Any) -> tuple[lis
         StorageError: the disk refused.
     """
     stored, known = [], []
+    vault.keep_embodiment(reader.embodiment(log, **options))
     for episode in reader.read(log, **options):
         if vault.catalog.holds(episode.metadata.episode_id):
             known.append(episode.metadata.episode_id)

@@ -4,6 +4,7 @@
 
     vault/
       catalog.sqlite                    one row per episode
+      embodiments/<embodiment>.toml     facts of machines that no registry knows, written once
       shards/<embodiment>/<name>.arrow  one file per episode, written once
 
 An episode is checked against its embodiment at the door and is either stored whole or not at all. Several processes
@@ -18,10 +19,12 @@ from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 
+from genba.config import to_toml
 from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry
 from genba.data.shard import Shard, open_shard, shard_bytes, write_durably
 from genba.errors import CorruptShardError, DataError, SpecError, nearest
+from genba.registry import EMBODIMENTS
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
@@ -30,6 +33,12 @@ from genba.trust.digest import digest_bytes, digest_file
 
 CATALOG_NAME = "catalog.sqlite"
 SHARD_FOLDER = "shards"
+EMBODIMENT_FOLDER = "embodiments"
+
+
+def file_name(embodiment_id: str) -> str:
+    """Return an embodiment's id as a name that every file system takes."""
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in embodiment_id)
 
 
 class Vault:
@@ -87,8 +96,7 @@ class Vault:
             "statistics": episode_statistics(embodiment, episode).to_json(),
         }
         data = shard_bytes(embodiment, episode, facts)
-        folder = "".join(c if c.isalnum() or c in "-." else "_" for c in embodiment.id)
-        file = f"{SHARD_FOLDER}/{folder}/{uuid.uuid4().hex}.arrow"
+        file = f"{SHARD_FOLDER}/{file_name(embodiment.id)}/{uuid.uuid4().hex}.arrow"
         write_durably(self.path / file, data)
         try:
             self.catalog.insert(
@@ -162,8 +170,30 @@ class Vault:
             ConfigError: neither this vault nor the registry knows it.
         """
         if embodiment_id not in self._embodiments:
-            self._embodiments[embodiment_id] = load_embodiment(embodiment_id)
+            kept = self._embodiment_path(embodiment_id)
+            self._embodiments[embodiment_id] = load_embodiment(kept if kept.is_file() else embodiment_id)
         return self._embodiments[embodiment_id]
+
+    def keep_embodiment(self, embodiment: Embodiment) -> None:
+        """Keep the facts of a machine that no registry knows, so that its episodes can be stored and read.
+
+        Raises:
+            DataError: other facts are known under its id already.
+            StorageError: the disk refused.
+        """
+        path = self._embodiment_path(embodiment.id)
+        known = embodiment.id in self._embodiments or embodiment.id in EMBODIMENTS or path.is_file()
+        if not known:
+            write_durably(path, to_toml(embodiment).encode())
+        elif self.embodiment(embodiment.id) != embodiment:
+            raise DataError(
+                f"{self.path}: {embodiment.id} is known already with other facts; give the new machine another id or "
+                f"version (its facts: {path if path.is_file() else 'registered'})"
+            )
+        self._embodiments[embodiment.id] = embodiment
+
+    def _embodiment_path(self, embodiment_id: str) -> Path:
+        return self.path / EMBODIMENT_FOLDER / f"{file_name(embodiment_id)}.toml"
 
     def rebuild(self) -> int:
         """Add to the catalog every shard whose episode it does not know, after a crash or the loss of the catalog.

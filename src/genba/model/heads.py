@@ -100,7 +100,8 @@ class WorldHead(nn.Module):
         self.latent = nn.Linear(config.trunk.width, config.latent_width)
         self.action = nn.Linear(num_dimensions, width) if num_dimensions else None
         self.choice = nn.Linear(config.trunk.width, width) if num_choices else None
-        self.place = nn.Parameter(torch.randn(self.num_done, width) * 0.02)
+        # No parameter where nothing is done (a machine that only senses): an empty one would never get a gradient.
+        self.place = nn.Parameter(torch.randn(self.num_done, width) * 0.02) if self.num_done else None
         self.query = nn.Parameter(torch.randn(num_latents, width) * 0.02)
         self.here = nn.Linear(config.latent_width, width)
         self.norm = RMSNorm(width)
@@ -121,7 +122,10 @@ class WorldHead(nn.Module):
             done.append(self.action(actions))
         if self.choice is not None and choices is not None:
             done.append(self.choice(choices))
-        return torch.cat((torch.cat(done, 1) + self.place, self.here(latents) + self.query), 1)
+        ahead = self.here(latents) + self.query
+        if self.place is None:
+            return ahead
+        return torch.cat((torch.cat(done, 1) + self.place, ahead), 1)
 
     def predict(self, latents: Tensor, tokens: Tensor) -> Tensor:
         """Return the predicted next latents: the current ones plus the change that the expert answers."""

@@ -289,14 +289,12 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActionSpace:
-    """Everything that a policy decides for a machine."""
+    """Everything that a policy decides for a machine; nothing for one that only senses (a sensor network)."""
 
     continuous: tuple[ActionDimension, ...] = ()
     choice: tuple[Choice, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.continuous and not self.choice:
-            raise ValueError("got neither continuous nor choice, expected at least one")
         _check_distinct(self.continuous)
         _check_distinct(self.choice)
 
@@ -313,7 +311,8 @@ class Embodiment:
     #: one sentence
     description: str
     control: Control
-    action: ActionSpace
+    #: nothing for a machine that only senses
+    action: ActionSpace = field(default_factory=ActionSpace)
     telemetry: tuple[TelemetryChannel, ...] = ()
     camera: tuple[CameraChannel, ...] = ()
     points: tuple[PointsChannel, ...] = ()

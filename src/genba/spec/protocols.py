@@ -5,7 +5,7 @@ Each is checked by ``conformance``; every registered implementation passes the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -112,16 +112,47 @@ class Reader(Protocol):
     """Reads one foreign log format into episodes."""
 
     name: str
+    #: one line for people: what these logs are
+    description: str
+    #: option name -> what it says, for options beyond ``owner``, ``site``, ``jurisdiction`` and ``agreement``
+    options: Mapping[str, str]
 
     def recognises(self, path: Path) -> bool:
-        """Say whether ``path`` looks like this format, without reading it all."""
+        """Say whether ``path`` looks like this format, without reading it all; never raises."""
         ...
 
-    def read(self, path: Path, **options: Any) -> Iterator[Episode]:
-        """Yield the episodes of ``path``.
+    def embodiment(self, path: Path, **options: Any) -> Embodiment:
+        """Return the facts of the machine that recorded ``path``: registered ones, or derived from the log itself.
 
         Raises:
             ReaderError: naming the file and what does not fit.
+        """
+        ...
+
+    def read(self, path: Path, **options: Any) -> Iterator[Episode]:
+        """Yield the episodes of ``path``, each in the terms of ``embodiment(path)`` and named by its content.
+
+        Raises:
+            FormatError: naming the file, and the offset where one place is at fault.
+            ReaderError: an option is missing, unknown or does not fit the log.
+        """
+        ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Writes episodes of one machine as a foreign format, for people and tools that work with it."""
+
+    name: str
+    #: one line for people: what is written, and what the format cannot hold
+    description: str
+
+    def write(self, path: Path, embodiment: Embodiment, episodes: Iterable[Episode]) -> None:
+        """Write ``episodes`` to ``path``, which must not exist yet; whole or not at all.
+
+        Raises:
+            DataError: something that the format cannot hold and that may not be left out.
+            StorageError: the disk refused; nothing is left behind.
         """
         ...
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from genba.data.readers.dbc import CompiledMessage, Dbc
-from genba.errors import ReaderError, nearest
-from genba.spec.embodiment import load_embodiment
+from genba.data.readers.options import provenance
+from genba.errors import ReaderError
+from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode, EpisodeMetadata
 from genba.spec.streams import Stream
 from genba.spec.units import SECOND_NS
@@ -72,17 +73,21 @@ SOURCES: dict[str, _Source] = {
 #: The DBC's unit -> its size in SI.
 _SI = {"deg": math.pi / 180, "deg/s": math.pi / 180, "km/h": 1 / 3.6, "m/s^2": 1.0}
 
-_OPTIONS = ("dbc", "owner", "site", "jurisdiction", "agreement")
-
 
 class Comma2k19Reader:
     """Logs of a 2017 Toyota RAV4 as raw CAN frames."""
 
     name = "comma2k19"
+    description = "a folder of the comma2k19 data set: raw CAN frames of a 2017 Toyota RAV4"
+    options: Mapping[str, str] = {"dbc": "the car's message definitions (required)"}
 
     def recognises(self, path: Path) -> bool:
         """Say whether ``path`` is a log: a folder with the four arrays of raw frames."""
         return all((Path(path) / FRAMES / name).is_file() for name in ("t", "src", "address", "data"))
+
+    def embodiment(self, path: Path, **options: Any) -> Embodiment:
+        """Return the registered facts of the car."""
+        return load_embodiment(EMBODIMENT_ID)
 
     def read(self, path: Path, **options: Any) -> Iterator[Episode]:
         """Yield the one episode of a log.
@@ -95,9 +100,9 @@ class Comma2k19Reader:
         Raises:
             ReaderError: an array is missing or does not fit, the DBC is not this car's, or the clock starts again.
         """
-        for option in options:
-            if option not in _OPTIONS:
-                raise ReaderError(f"{self.name}: unknown option {option!r}{nearest(option, _OPTIONS)}")
+        given = provenance(
+            self, options, owner="comma.ai", site="California 280", jurisdiction="US-CA", agreement="MIT"
+        )
         if options.get("dbc") is None:
             raise ReaderError(f"{path}: raw CAN frames need the car's message definitions; give them with --dbc FILE")
         frames = _read_frames(Path(path))
@@ -110,10 +115,7 @@ class Comma2k19Reader:
                 # Named by its content: the same log imported twice is refused by the vault.
                 episode_id=f"{EMBODIMENT_ID}/comma2k19/{frames.digest[:12]}",
                 embodiment_id=load_embodiment(EMBODIMENT_ID).id,
-                owner=options.get("owner") or "comma.ai",
-                site=options.get("site") or "California 280",
-                jurisdiction=options.get("jurisdiction") or "US-CA",
-                agreement=options.get("agreement") or "MIT",
+                **given,
                 policy="human",
                 source=f"comma2k19 {Path(path).name} with {dbc.path.name}",
             ),
