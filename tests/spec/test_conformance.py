@@ -17,6 +17,7 @@ from genba.spec.conformance import (
     check_observation,
     check_stream,
 )
+from genba.spec.embodiment import Control, Dimension, Embodiment, PointsChannel
 from genba.spec.episode import Episode, EpisodeMetadata
 from genba.spec.observation import Observation
 from genba.spec.protocols import Env, Policy, Step
@@ -150,3 +151,25 @@ def test_a_world_that_ignores_its_seed_or_its_clock_is_refused(env, message):
 
 def test_the_toys_are_what_the_protocols_say():
     assert isinstance(toy.Cart(), Env) and isinstance(toy.Pusher(), Policy)
+
+
+def test_what_a_return_says_beside_its_place_has_limits_too():
+    lidar = PointsChannel(
+        name="lidar",
+        rate_hz=10.0,
+        frame="none",
+        history_s=0.1,
+        max_points=2,
+        range_max_m=10.0,
+        attribute=(Dimension(name="intensity", unit="1", low=0.0, high=1.0),),
+    )
+    sensing = Embodiment(
+        id="test/scanner@1", description="a scanner", control=Control(period_s=0.1, deadline_s=0.1), points=(lidar,)
+    )
+    # 6, 0, 8 lies 10 m away: at the range's end, whatever its intensity.
+    rows = np.array([[6.0, 0.0, 8.0, 1.0]], np.float32)
+    check_stream(sensing, "lidar", ragged([0], [rows]))
+    with pytest.raises(SpecError, match=r"lidar.intensity: got values from 2 to 2, expected 0 to 1"):
+        check_stream(sensing, "lidar", ragged([0], [rows * np.float32([1, 1, 1, 2])]))
+    with pytest.raises(SpecError, match=r"values: got float32\[1, 3\], expected float32\[any, 4\]"):
+        check_stream(sensing, "lidar", ragged([0], [rows[:, :3]]))

@@ -39,10 +39,13 @@ def check_stream(embodiment: Embodiment, name: str, stream: Stream) -> None:
         case CameraChannel():
             _expect(place, "values", stream.values, np.uint8, (None, channel.height, channel.width, 3))
         case PointsChannel():
-            _expect(place, "values", stream.values, np.float32, (None, 3))
+            _expect(place, "values", stream.values, np.float32, (None, 3 + len(channel.attributes)))
             _expect_ragged(place, stream, channel.max_points)
-            if len(stream.values) and float(np.linalg.norm(stream.values, axis=1).max()) > channel.range_max_m * 1.01:
+            range_m = np.linalg.norm(stream.values[:, :3], axis=1)
+            if len(range_m) and float(range_m.max()) > channel.range_max_m * 1.01:
                 raise SpecError(f"{place}: got a return beyond range_max_m = {channel.range_max_m} m")
+            for i, attribute in enumerate(channel.attributes, start=3):
+                _expect_range(f"{place}.{attribute.name}", stream.values[:, i], attribute.low, attribute.high)
         case EntitiesChannel():
             _expect(place, "values", stream.values, np.float32, (None, len(channel.dimensions)))
             _expect_ragged(place, stream, channel.max_rows)

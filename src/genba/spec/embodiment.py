@@ -147,7 +147,9 @@ class CameraChannel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointsChannel:
-    """Point clouds; ragged ``values`` float32 ``[points, 3]``: x, y, z in metres in ``frame``."""
+    """Point clouds; ragged ``values`` float32 ``[points, 3 + attributes]``: x, y, z in metres in ``frame``, then what
+    each return says beside its place.
+    """
 
     name: str
     rate_hz: float
@@ -157,6 +159,8 @@ class PointsChannel:
     max_points: int
     #: the farthest return, in metres
     range_max_m: float
+    #: what a return says beside its place, e.g. its intensity; stored with it, not yet seen by a model
+    attribute: tuple[Dimension, ...] = ()
 
     modality = "points"
 
@@ -164,6 +168,12 @@ class PointsChannel:
         _check_channel(self.name, self.rate_hz, self.history_s)
         if self.max_points < 1 or self.range_max_m <= 0:
             raise ValueError(f"max_points, range_max_m: got {self.max_points}, {self.range_max_m}, expected positive")
+        _check_distinct(self.attributes)
+
+    @property
+    def attributes(self) -> tuple[Dimension, ...]:
+        """Every attribute, repeats written out."""
+        return _expand(self.attribute)
 
     @property
     def num_samples(self) -> int:

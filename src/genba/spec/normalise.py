@@ -108,7 +108,7 @@ class Normalizer:
                 for i in range(-len(stream), 0):
                     rows = stream.sample(i)
                     self._check_room(points.name, len(rows), points.max_points, "max_points")
-                    out[f"{points.name}.values"][i, : len(rows)] = rows / points.range_max_m
+                    out[f"{points.name}.values"][i, : len(rows)] = rows[:, :3] / points.range_max_m
                     out[f"{points.name}.mask"][i, : len(rows)] = True
                 self._pack_age(out, points.name, stream, observation.time_ns)
         for entities in self.embodiment.entities:
