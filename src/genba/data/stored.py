@@ -24,6 +24,8 @@ from genba.errors import CorruptShardError, SealError, SpecError
 from genba.spec.streams import Stream
 from genba.trust.envelope import TAG_BYTES, Seal
 
+#: How many times its bytes a block can decode to: zstd's runs, a JPEG of one colour (14 bits for 192 bytes), a film of one.
+EXPANSION = {POINTS: 40_000, JPEG: 1_000, H264: 1_000_000}
 #: Numbers of a row's sealed blocks: its clock, its splits, then its values.
 CLOCK, SPLITS, FIRST_BLOCK = 0, 1, 2
 
@@ -119,8 +121,16 @@ class StoredStream:
             data = self._raw(first, last)
             base = self.rows(first * self.samples_per_block)
             return data[self.rows(start) - base : self.rows(stop) - base]
-        out = np.empty((self.rows(stop) - self.rows(start), *self.shape), self.dtype)
-        for block, data in enumerate(self.blocks(first, last), first):
+        blocks, num_rows = self.blocks(first, last), self.rows(stop) - self.rows(start)
+        # What is in clear may claim anything: no more memory is taken than these bytes could fill.
+        size, claimed = sum(map(len, blocks)), num_rows * math.prod(self.shape) * self.dtype.itemsize
+        if claimed > EXPANSION[self.codec] * size + 65536:
+            raise CorruptShardError(
+                f"{self.place}: blocks {first} to {last - 1}: got {size} bytes for {claimed}, which is too few; "
+                f"run: genba data fsck"
+            )
+        out = np.empty((num_rows, *self.shape), self.dtype)
+        for block, data in enumerate(blocks, first):
             low = max(start, block * self.samples_per_block)
             high = min(stop, (block + 1) * self.samples_per_block)
             place = out[self.rows(low) - self.rows(start) : self.rows(high) - self.rows(start)]
