@@ -121,6 +121,14 @@ def test_another_host_finds_everything_from_the_objects(location, everything, tm
     assert Vault.open(location, embodiments=[everything]).entries()[-1].episode_id.endswith("000007")
 
 
+def test_a_machine_that_no_registry_knows_is_known_on_every_host(location, everything, tmp_path, monkeypatch):
+    here = Vault.open(location, create=True)
+    here.keep_embodiment(everything)
+    here.append(random_episode(everything, 0, num_steps=2))
+    monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
+    assert Vault.open(location).embodiment(everything.id) == everything
+
+
 def test_packed_on_one_host_and_read_on_another(location, everything, tmp_path, monkeypatch):
     here = filled(location, everything)
     monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from random_episodes import random_episode
 
+from genba.data.catalog import Catalog
 from genba.data.codecs import StorageChoices
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -308,6 +309,20 @@ def test_episodes_are_read_while_others_are_stored_and_packed(tmp_path, everythi
     list(compact(vault))
     assert len(vault.entries()) == 21
     assert len(vault.shard_names()) == 1
+    assert [p for p in fsck_vault(vault) if p] == []
+
+
+def test_a_catalog_that_another_process_brings_up_to_date_does_not_cost_the_episode(vault, everything, monkeypatch):
+    other, insert = Vault.open(vault.path, embodiments=[everything]), Catalog.insert
+
+    def late(catalog, shard, rows):
+        monkeypatch.setattr(Catalog, "insert", insert)
+        assert other.rebuild() == 1
+        insert(catalog, shard, rows)
+
+    monkeypatch.setattr(Catalog, "insert", late)
+    vault.append(random_episode(everything, 0))
+    assert len(vault.read(vault.entries()[0].episode_id).streams)
     assert [p for p in fsck_vault(vault) if p] == []
 
 

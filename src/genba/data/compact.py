@@ -18,7 +18,7 @@ from genba.data.catalog import EpisodeEntry, ShardEntry
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import rewrapped_name
 from genba.data.vault import Vault
-from genba.errors import StorageError
+from genba.errors import DataError, StorageError
 
 #: About the size of a compacted shard: large enough that files do not count, small enough to be copied and repaired.
 TARGET_BYTES = 256 << 20
@@ -103,8 +103,10 @@ def _pack(vault: Vault, shards: list[ShardEntry], entries: list[EpisodeEntry]) -
     shard, rows = vault.write_shard(episodes, encrypt=bool(shards[0].key_id))
     try:
         vault.catalog.replace([old.file for old in shards], shard, rows)
-    except Exception:
-        vault.storage.remove(shard.file)
+    except DataError as error:
+        # After an error of the disk nobody can be sure which rows there are: then both stay, and fsck tells.
+        if not isinstance(error, StorageError):
+            vault.storage.remove(shard.file)
         raise
     for old in shards:
         vault.storage.remove(old.file)
