@@ -45,11 +45,14 @@ def compact(vault: Vault, *, target_bytes: int = TARGET_BYTES) -> Iterator[Compa
         StorageError: another upkeep runs, or the disk refused; what was not packed stays as it is.
     """
     with alone(vault):
-        for shards in plan(vault.catalog.shards(), target_bytes):
-            files = {shard.file for shard in shards}
-            entries = sorted((e for e in vault.entries() if e.file in files), key=lambda e: (e.start_ns, e.episode_id))
-            if entries:
-                yield _pack(vault, shards, entries)
+        groups = plan(vault.catalog.shards(), target_bytes)
+        entries: dict[str, list[EpisodeEntry]] = {shard.file: [] for shards in groups for shard in shards}
+        for entry in vault.entries():
+            if entry.file in entries:
+                entries[entry.file].append(entry)
+        for shards in groups:
+            packed = [entry for shard in shards for entry in entries[shard.file]]
+            yield _pack(vault, shards, sorted(packed, key=lambda e: (e.start_ns, e.episode_id)))
 
 
 def plan(shards: list[ShardEntry], target_bytes: int) -> list[list[ShardEntry]]:
