@@ -28,6 +28,9 @@ TASKS: dict[str, str] = {
 
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
+    "asc": "genba.data.readers.asc:AscReader",
+    "blf": "genba.data.readers.blf:BlfReader",
+    "candump": "genba.data.readers.candump:CandumpReader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
 }
 
