@@ -32,6 +32,7 @@ READERS: dict[str, str] = {
     "blf": "genba.data.readers.blf:BlfReader",
     "candump": "genba.data.readers.candump:CandumpReader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "mdf4": "genba.data.readers.mdf4:Mdf4Reader",
 }
 
 #: Writer name -> the ``Writer`` class.
