@@ -95,7 +95,7 @@ def test_what_is_left_out_or_missing_is_said(log, caplog):
     reader, path, options = log
     with caplog.at_level(logging.INFO):
         list(reader.read(path, **options))
-    assert "unit 'furlong' of EngineData.Mystery is not known: kept as plain numbers" in caplog.text
+    assert "units that are not known, kept as plain numbers: 'furlong' of EngineData.Mystery" in caplog.text
     assert "1 of 8 frames of EngineData are shorter than its 8 bytes" in caplog.text
     # 24 data frames, 4 of an id that the DBC does not know; the remote frame (and ASC's start line) beside them.
     assert "24 frames, 20 of messages of machine.dbc" in caplog.text
@@ -221,6 +221,16 @@ def test_frames_out_of_order_are_sorted_and_a_clock_that_starts_again_is_refused
     reader, path, options = candump(tmp_path, "(9.5) can0 100#00", "(8.4) can0 100#00")
     with pytest.raises(FormatError, match=r"jumps back by 1\.100 s before data frame 1.*split the log there"):
         reader.embodiment(path, **options)
+
+
+def test_cycle_that_is_no_time_is_measured(tmp_path):
+    reader, path, options = candump(tmp_path, "(1.0) can0 100#00", "(1.1) can0 100#00")
+    options["dbc"].write_text(
+        DBC.replace("INT 0 65535", "STRING")
+        .replace('GenMsgCycleTime" 0', 'GenMsgCycleTime" ""')
+        .replace("256 20", '256 "fast"')
+    )
+    assert reader.embodiment(path, **options).telemetry[0].rate_hz == 10.0
 
 
 def test_floats_that_are_no_numbers_are_missing(tmp_path):

@@ -108,7 +108,7 @@ def test_files_of_a_folder_can_be_one_episode(tmp_path, caplog):
     assert episode.streams["pump"].times_ns.tolist() == [10 * 10**9, 11 * 10**9, 12 * 10**9]
     assert episode.streams["slow"].values.tolist() == [[np.float32(293.15)]]
     assert "channel pump: rows were not in the order of their times; sorted" in caplog.text
-    assert "no channel of the mapping is in notes.csv; left out" in caplog.text
+    assert "notes.csv: no channel of the mapping is in it; left out" in caplog.text
 
 
 MOMENT = datetime(2026, 3, 1, 8, 0, 0, 250_000, tzinfo=UTC)
@@ -214,6 +214,9 @@ def test_wrong_tables_are_refused(tmp_path, text, message):
         (('unit = "s"', 'timezone = "Mars"'), "timezone: got 'Mars', expected a name such as 'Asia/Tokyo'"),
         (('unit = "s"', 'epoch = "1900-01-01"'), "expected one only with numbers"),
         (("[[channel]]", '[csv]\ndecimal = ","\n[[channel]]'), "got ',' for both, expected different ones"),
+        (('name = "pump"', 'name = "action"'), "no name of a stream that is no channel; e.g. 'action_2'"),
+        (('{ from = "q"', '{ from = "q", name = "p"'), "map.toml: name: 'p' stands twice, expected distinct names"),
+        (('{ from = "q"', '{ from = "q", name = "Q!"'), "map.toml: name: got 'Q!', expected lower-case letters"),
         (("rate_hz", 'files = "a*"\nrate_hz'), 'expected episode = "folder" then'),
     ],
 )

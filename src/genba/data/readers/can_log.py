@@ -136,7 +136,7 @@ class CanReader(ABC):
         if facts is None:
             facts = log.facts()
         else:
-            streams = hold_to(facts, path, log.every_channel(), streams)
+            streams = hold_to(facts, path, log.channels_of(facts), streams, log.names.values())
         started = self.started(path)
         yield Episode(
             EpisodeMetadata(
@@ -155,15 +155,19 @@ class CanReader(ABC):
                 f"{path}: raw CAN frames need the machine's message definitions; give them with --dbc FILE"
             )
         bus = None if options.get("bus") is None else str(options["bus"])
-        dbc = Dbc(options["dbc"])
+        dbc_path = Path(options["dbc"])
         try:
-            state = path.stat()
-            key = (path, state.st_size, state.st_mtime_ns, dbc.digest, bus)
+            key = (path, _state(path), dbc_path, _state(dbc_path) if dbc_path.is_file() else None, bus)
             if self._kept is None or self._kept[0] != key:
-                self._kept = (key, _collect(path, self.frames(path), dbc, bus))
+                self._kept = (key, _collect(path, self.frames(path), Dbc(dbc_path), bus))
         except OSError as error:
             raise ReaderError(f"{path}: {error.strerror}, expected a log of the format {self.name}") from error
         return self._kept[1]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 @dataclass(slots=True, eq=False)
@@ -209,10 +213,10 @@ class _Log:
         dimensions = [_dimension(name, s, message) for name, s in zip(names, message.signals.values(), strict=True)]
         return telemetry(self.names[address], rate_hz, dimensions)
 
-    def every_channel(self) -> dict[str, TelemetryChannel]:
-        """Return the channels of all messages of the DBC by name, whether they occur in the log or not."""
-        nothing = np.zeros(0, np.int64)
-        return {name: self.channel(address, nothing) for address, name in self.names.items()}
+    def channels_of(self, facts: Embodiment) -> dict[str, TelemetryChannel]:
+        """Return the channels that ``facts`` name and the DBC describes, whether they occur in the log or not."""
+        wanted, nothing = {channel.name for channel in facts.channels}, np.zeros(0, np.int64)
+        return {name: self.channel(address, nothing) for address, name in self.names.items() if name in wanted}
 
     def facts(self) -> Embodiment:
         """Return the facts of a machine with one channel per message that occurs."""
@@ -241,10 +245,9 @@ class _Log:
                     self.path, short, len(frames), message.name, message.length,
                 )  # fmt: skip
             out[name] = Stream(kept.times_ns[0], values)
-        for unit, signals in unknown.items():
-            _LOG.warning(
-                "%s: unit %r of %s is not known: kept as plain numbers", self.dbc.path, unit, ", ".join(signals)
-            )
+        if unknown:
+            said = "; ".join(f"{unit!r} of {', '.join(signals)}" for unit, signals in unknown.items())
+            _LOG.warning("%s: units that are not known, kept as plain numbers: %s", self.dbc.path, said)
         return out
 
 

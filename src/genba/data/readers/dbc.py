@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Set in an id of 29 bits, as in a DBC, so that it never equals one of 11 bits.
 EXTENDED_ID = 1 << 31
 
+#: Bits of the longest frame (CAN FD).
+MAX_FRAME_BITS = 512
+
 _FLOATS = {16: (np.uint16, np.float16), 32: (np.uint32, np.float32), 64: (np.uint64, np.float64)}
 
 
@@ -207,7 +210,7 @@ class Dbc:
             signals={signal.name: signals[signal.name] for signal in message.signals},
             place=str(self.path),
             is_extended=message.is_extended_frame,
-            cycle_s=(message.cycle_time or 0) / 1000,
+            cycle_s=_cycle_s(message.cycle_time),
         )
 
     def _compile(
@@ -215,12 +218,19 @@ class Dbc:
     ) -> CompiledSignal:
         if name in done:
             return done[name]
-        signal: Signal = message.get_signal_by_name(name)
+        try:
+            signal: Signal = message.get_signal_by_name(name)
+        except KeyError as error:
+            raise ReaderError(
+                f"{self.path}: {message.name}: no signal {name!r}, which {through} name as theirs"
+            ) from error
         place = f"{self.path}: {message.name}.{name}"
         widths = sorted(_FLOATS) if signal.is_float else range(1, 65)
         if signal.length not in widths:
             what, expected = ("a number of", "16, 32 or 64") if signal.is_float else ("", "1 to 64")
             raise ReaderError(f"{place}: got {what} {signal.length} bits, expected {expected}".replace("  ", " "))
+        if not 0 <= signal.start < MAX_FRAME_BITS:
+            raise ReaderError(f"{place}: got bit {signal.start}, expected one of a frame, 0 to {MAX_FRAME_BITS - 1}")
         selector, selected_by = None, []
         if signal.multiplexer_ids is not None:
             if signal.multiplexer_signal is None or name in through:
@@ -246,6 +256,11 @@ class Dbc:
             selected_by=tuple(selected_by),
         )
         return done[name]
+
+
+def _cycle_s(stated: object) -> float:
+    """Return the time between two frames that a DBC states, in milliseconds, in seconds; 0 where it states none."""
+    return stated / 1000 if isinstance(stated, (int, float)) and 0 < stated < float("inf") else 0.0
 
 
 def _runs(ids: list[int]) -> list[tuple[int, int]]:

@@ -100,7 +100,11 @@ def given_embodiment(path: Path, option: Any) -> Embodiment | None:
 
 
 def hold_to(
-    given: Embodiment, path: Path, channels: Mapping[str, TelemetryChannel], streams: Mapping[str, Stream]
+    given: Embodiment,
+    path: Path,
+    channels: Mapping[str, TelemetryChannel],
+    streams: Mapping[str, Stream],
+    known: Iterable[str] = (),
 ) -> dict[str, Stream]:
     """Return the streams that ``given`` names, each with the dimensions that it names, in its order.
 
@@ -108,8 +112,9 @@ def hold_to(
     of is left out too.
 
     Args:
-        channels: every channel that the log describes, by name.
+        channels: the channels that the log describes, by name; those at least that ``given`` names.
         streams: the samples, by channel.
+        known: the names of all channels that the log describes, where ``channels`` does not hold them all.
 
     Raises:
         ReaderError: a channel or dimension of ``given`` that the log does not describe, or not in that unit.
@@ -117,7 +122,7 @@ def hold_to(
     kept: dict[str, Stream] = {}
     for channel in given.channels:
         if not isinstance(channel, TelemetryChannel) or channel.name not in channels:
-            hint = nearest(channel.name, channels)
+            hint = nearest(channel.name, known or channels)
             raise ReaderError(f"{path}: {given.id} has a channel {channel.name!r}, the log has none{hint}")
         dimensions = channels[channel.name].dimensions
         names, columns = [d.name for d in dimensions], []

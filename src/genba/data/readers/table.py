@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from genba.data.readers.derived import EMBODIMENT_OPTION, as_si, derive, given_embodiment, hold_to, telemetry
 from genba.data.readers.options import provenance
-from genba.data.readers.table_mapping import EXAMPLE, Channel, Mapped, TableMapping, read_mapping
+from genba.data.readers.table_mapping import EXAMPLE, Channel, Long, Mapped, TableMapping, read_mapping
 from genba.data.readers.table_time import to_nanoseconds
 from genba.errors import FormatError, ReaderError, nearest
 from genba.spec.embodiment import Dimension, Embodiment
@@ -114,7 +114,12 @@ def _mapping(path: Path, options: Mapping[str, Any]) -> TableMapping:
                 f"{path}: a table needs a mapping that says what its columns are; give it with --option mapping=FILE or "
                 f"put it into the folder as {MAPPING_NAME}; its form: genba data formats table"
             )
-    return read_mapping(Path(file))
+    mapping = read_mapping(Path(file))
+    try:
+        _facts(mapping)
+    except ValueError as error:
+        raise ReaderError(f"{file}: {error}") from error
+    return mapping
 
 
 def _facts(mapping: TableMapping) -> Embodiment:
@@ -160,28 +165,24 @@ class _Part:
 def _episodes(path: Path, mapping: TableMapping, files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Stream]]]:
     """Yield the episodes that a group of files holds, each with the value of its episode column."""
     parts: dict[str, list[_Part]] = {channel.name: [] for channel in mapping.channel}
-    used: set[Path] = set()
+    for file in files:
+        channels = [c for c in mapping.channel if not c.files or file.match(c.files)]
+        if not channels:
+            _LOG.warning("%s: no channel of the mapping is in it; left out", file)
+            continue
+        for name, part in _read_file(file, mapping, channels):
+            parts[name].append(part)
     for channel in mapping.channel:
-        matching = [file for file in files if not channel.files or file.match(channel.files)]
-        if not matching:
+        if not parts[channel.name]:
             raise ReaderError(f"{path}: channel {channel.name}: no file {channel.files!r} among {len(files)} tables")
-        for file in matching:
-            used.add(file)
-            parts[channel.name].append(_read_channel(file, mapping, channel))
-    if left := [file.name for file in files if file not in used]:
-        _LOG.warning("%s: no channel of the mapping is in %s; left out", path, ", ".join(left))
-    keys = sorted({key for found in parts.values() for part in found for key in part.keys})
-    num_samples = 0
-    for key in keys:
-        streams = {}
-        for channel in mapping.channel:
-            stream = _join(path, channel, parts[channel.name], key)
-            if len(stream):
-                streams[channel.name] = stream
-                num_samples += len(stream)
+    num_episodes = 0
+    for key in sorted({key for found in parts.values() for part in found for key in part.keys}):
+        streams = {channel.name: _join(path, channel, parts[channel.name], key) for channel in mapping.channel}
+        streams = {name: stream for name, stream in streams.items() if len(stream)}
         if streams:
+            num_episodes += 1
             yield key, streams
-    if not num_samples:
+    if not num_episodes:
         raise FormatError(files[0], "got no row with a value of a mapped column, expected some")
 
 
@@ -210,29 +211,44 @@ def _join(path: Path, channel: Channel, parts: Sequence[_Part], key: str) -> Str
     return Stream(times_ns, samples)
 
 
-def _read_channel(file: Path, mapping: TableMapping, channel: Channel) -> _Part:
-    """Read the rows of one channel."""
-    time = channel.time or mapping.time.column
-    wanted = {time: "time"}
-    if mapping.long is None:
-        wanted |= {column.source: "number" for column in channel.column}
-    else:
-        wanted |= {mapping.long.name: "text", mapping.long.value: "number"}
-    if mapping.episode_column:
-        wanted[mapping.episode_column] = "text"
-    columns = _read_columns(file, mapping, channel, wanted)
-    times_ns = to_nanoseconds(columns[time], mapping.time, file, time)
+def _read_file(file: Path, mapping: TableMapping, channels: Sequence[Channel]) -> Iterator[tuple[str, _Part]]:
+    """Yield the rows of each channel of a file, which is read once."""
+    wanted: dict[str, _Wanted] = {}
+    for channel in channels:
+        wanted[channel.time or mapping.time.column] = _Wanted("time", channel.name)
+        if mapping.long is None:
+            wanted |= {column.source: _Wanted("number", channel.name) for column in channel.column}
+        else:
+            wanted[mapping.long.name] = _Wanted("text", channel.name)
+            wanted[mapping.long.value] = _Wanted("number", channel.name)
+        if mapping.episode_column:
+            wanted[mapping.episode_column] = _Wanted("text", channel.name)
+    columns = _read_columns(file, mapping, wanted)
+    num_rows = len(next(iter(columns.values())))
+    keys, episode = ("",), np.zeros(num_rows, np.int64)
     if mapping.episode_column:
         coded = columns[mapping.episode_column].combine_chunks().dictionary_encode()
         if coded.null_count:
             raise FormatError(file, f"column {mapping.episode_column!r}: got a blank cell, expected the row's episode")
         keys, episode = tuple(str(key) for key in coded.dictionary.to_pylist()), coded.indices.to_numpy()
-    else:
-        keys, episode = ("",), np.zeros(len(times_ns), np.int64)
-    if mapping.long is None:
-        values = np.stack([_numbers(columns[column.source]) for column in channel.column], -1)
-        return _kept(times_ns, values, episode, keys)
-    return _spread(file, mapping, channel, columns, (times_ns, episode, keys))
+    clocks: dict[str, np.ndarray] = {}
+    for channel in channels:
+        time = channel.time or mapping.time.column
+        if time not in clocks:
+            clocks[time] = to_nanoseconds(columns[time], mapping.time, file, time)
+        if mapping.long is None:
+            values = np.stack([_numbers(columns[column.source]) for column in channel.column], -1)
+            yield channel.name, _kept(clocks[time], values, episode, keys)
+        else:
+            yield channel.name, _spread(file, mapping.long, channel, columns, (clocks[time], episode, keys))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a column is read as, and for which channel (the last one that asks)."""
+
+    kind: Literal["time", "number", "text"]
+    channel: str
 
 
 def _kept(times_ns: np.ndarray, values: np.ndarray, episode: np.ndarray, keys: tuple[str, ...]) -> _Part:
@@ -242,22 +258,21 @@ def _kept(times_ns: np.ndarray, values: np.ndarray, episode: np.ndarray, keys: t
 
 def _spread(
     file: Path,
-    mapping: TableMapping,
+    long: Long,
     channel: Channel,
     columns: Mapping[str, pa.ChunkedArray],
     rows: tuple[np.ndarray, np.ndarray, tuple[str, ...]],
 ) -> _Part:
     """Make one row per time of the rows of a long table, one column per tag; the last of several values counts."""
-    assert mapping.long is not None
     times_ns, episode, keys = rows
-    coded = columns[mapping.long.name].combine_chunks().dictionary_encode()
+    coded = columns[long.name].combine_chunks().dictionary_encode()
     tags = [str(tag) for tag in coded.dictionary.to_pylist()]
     of_row = np.where(coded.indices.is_valid(), coded.indices.fill_null(0).to_numpy(zero_copy_only=False), -1)
-    numbers, place = _numbers(columns[mapping.long.value]), np.full(len(tags) + 1, -1)
+    numbers, place = _numbers(columns[long.value]), np.full(len(tags) + 1, -1)
     for i, column in enumerate(channel.column):
         if column.source not in tags:
             raise ReaderError(
-                f"{file}: column {mapping.long.name!r} has no {column.source!r}{nearest(column.source, tags)} "
+                f"{file}: column {long.name!r} has no {column.source!r}{nearest(column.source, tags)} "
                 f"(channel {channel.name} of the mapping)"
             )
         place[tags.index(column.source)] = i
@@ -274,9 +289,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     return column.combine_chunks().to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def _read_columns(
-    file: Path, mapping: TableMapping, channel: Channel, wanted: Mapping[str, str]
-) -> dict[str, pa.ChunkedArray]:
+def _read_columns(file: Path, mapping: TableMapping, wanted: Mapping[str, _Wanted]) -> dict[str, pa.ChunkedArray]:
     """Read the ``wanted`` columns of a CSV or Parquet file, numbers as float64, text as strings.
 
     Raises:
@@ -286,7 +299,7 @@ def _read_columns(
     try:
         with file.open("rb") as opened:
             is_parquet = opened.read(4) == _PARQUET_MAGIC
-        batches = _parquet(file, channel, wanted) if is_parquet else _csv(file, mapping, channel, wanted)
+        batches = _parquet(file, wanted) if is_parquet else _csv(file, mapping, wanted)
         limit_bytes, taken, found = FREE_BYTES + MAX_RATIO * file.stat().st_size, 0, []
         for batch in batches:
             taken += batch.nbytes
@@ -301,14 +314,14 @@ def _read_columns(
         raise FormatError(file, f"cannot be read as a table: {error}") from error
 
 
-def _check_columns(file: Path, names: Sequence[str], channel: Channel, wanted: Mapping[str, str]) -> None:
-    for name in wanted:
+def _check_columns(file: Path, names: Sequence[str], wanted: Mapping[str, _Wanted]) -> None:
+    for name, column in wanted.items():
         if names.count(name) != 1:
             what = "stands twice" if name in names else f"is not there{nearest(name, names)}"
-            raise ReaderError(f"{file}: column {name!r} {what} (channel {channel.name} of the mapping)")
+            raise ReaderError(f"{file}: column {name!r} {what} (channel {column.channel} of the mapping)")
 
 
-def _csv(file: Path, mapping: TableMapping, channel: Channel, wanted: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+def _csv(file: Path, mapping: TableMapping, wanted: Mapping[str, _Wanted]) -> Iterator[pa.RecordBatch]:
     csv = mapping.csv
     read = pc_csv.ReadOptions(
         use_threads=False,
@@ -320,10 +333,10 @@ def _csv(file: Path, mapping: TableMapping, channel: Channel, wanted: Mapping[st
     parse = pc_csv.ParseOptions(delimiter=csv.separator)
     kinds = {"number": pa.float64(), "text": pa.string(), "time": mapping.time.kind}
     # The names of all columns first: pyarrow would only say which one it did not find.
-    with pc_csv.open_csv(file, read, parse, _as_text(csv.names)) as reader:
-        _check_columns(file, reader.schema.names, channel, wanted)
+    with pc_csv.open_csv(file, read, parse, pc_csv.ConvertOptions(check_utf8=False)) as reader:
+        _check_columns(file, reader.schema.names, wanted)
     convert = pc_csv.ConvertOptions(
-        column_types={name: kinds[kind] for name, kind in wanted.items()},
+        column_types={name: kinds[column.kind] for name, column in wanted.items()},
         include_columns=list(wanted),
         null_values=list(csv.missing),
         strings_can_be_null=True,
@@ -333,20 +346,16 @@ def _csv(file: Path, mapping: TableMapping, channel: Channel, wanted: Mapping[st
         yield from reader
 
 
-def _as_text(names: Sequence[str]) -> pc_csv.ConvertOptions:
-    return pc_csv.ConvertOptions(default_column_type=pa.string()) if not names else pc_csv.ConvertOptions()
-
-
-def _parquet(file: Path, channel: Channel, wanted: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+def _parquet(file: Path, wanted: Mapping[str, _Wanted]) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(file) as parquet:
-        _check_columns(file, parquet.schema_arrow.names, channel, wanted)
+        _check_columns(file, parquet.schema_arrow.names, wanted)
         for batch in parquet.iter_batches(batch_size=1 << 16, columns=list(wanted), use_threads=False):
             arrays = []
-            for name, kind in wanted.items():
+            for name, column in wanted.items():
                 array = batch.column(name)
-                if kind == "number":
+                if column.kind == "number":
                     array = pc.cast(array, pa.float64(), safe=False)
-                elif kind == "text":
+                elif column.kind == "text":
                     array = pc.cast(array, pa.string())
                 arrays.append(array)
             yield pa.RecordBatch.from_arrays(arrays, names=list(wanted))

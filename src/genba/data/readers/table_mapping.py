@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pyarrow as pa
 
 from genba.config import read_toml
-from genba.data.readers.derived import snake_case
+from genba.data.readers.derived import distinct_names, snake_case
 from genba.data.readers.si import SPELLINGS, Conversion, to_si
 from genba.errors import ConfigError, ReaderError, nearest
 
@@ -173,8 +173,11 @@ class Channel:
     time: str = ""
 
     def __post_init__(self) -> None:
-        if snake_case(self.name) != self.name:
-            raise ValueError(f"name: got {self.name!r}, expected lower-case letters, digits and underscores")
+        if distinct_names([self.name]) != [self.name]:
+            raise ValueError(
+                f"name: got {self.name!r}, expected lower-case letters, digits and underscores, and no name of a stream that "
+                f"is no channel; e.g. {distinct_names([self.name])[0]!r}"
+            )
         if self.rate_hz <= 0:
             raise ValueError(f"rate_hz: {self.name}: got {self.rate_hz}, expected more than 0")
         if not self.column:
