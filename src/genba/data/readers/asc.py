@@ -113,7 +113,7 @@ def _parse(lines: TokenLines, header: _Header, events: np.ndarray, times_ns: np.
     )
     for kind, measure in ((~is_fd, _classic_data), (is_fd, _fd_data)):
         if kind.any():
-            lengths[kind], first_byte[kind], remote[kind] = measure(lines, chosen[kind], header)
+            lengths[kind], first_byte[kind], remote[kind] = measure(lines, chosen[kind])
     lines.refuse(chosen, lines.count[chosen] < first_byte + lengths, "as many bytes of data as the line says")
     width = 8 if int(lengths.max(initial=0)) <= 8 else MAX_FRAME_BYTES
     data = np.zeros((len(rows), width), np.uint8)
@@ -138,7 +138,7 @@ def _parse(lines: TokenLines, header: _Header, events: np.ndarray, times_ns: np.
     )
 
 
-def _classic_data(lines: TokenLines, chosen: np.ndarray, header: _Header) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _classic_data(lines: TokenLines, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each line's number of data bytes, the index of the first one's token, and whether it is a remote frame."""
     lines.refuse(chosen, lines.count[chosen] < 6, f"a length ({_FRAME})")
     code, valid = lines.numbers(*lines.column(chosen, 5), 16)
@@ -147,7 +147,7 @@ def _classic_data(lines: TokenLines, chosen: np.ndarray, header: _Header) -> tup
     return np.minimum(code, 8), np.full(len(chosen), 6), np.zeros(len(chosen), bool)
 
 
-def _fd_data(lines: TokenLines, chosen: np.ndarray, header: _Header) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fd_data(lines: TokenLines, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Like ``_classic_data``, for lines of CAN FD."""
     # A symbolic name may stand between the id and the two flags; it never begins with a digit.
     named = ~lines.equals(chosen, 5, b"0", b"1")

@@ -221,14 +221,13 @@ class Dbc:
         try:
             signal: Signal = message.get_signal_by_name(name)
         except KeyError as error:
-            raise ReaderError(
-                f"{self.path}: {message.name}: no signal {name!r}, which {through} name as theirs"
-            ) from error
+            place = f"{self.path}: {message.name}.{through[-1]}"
+            raise ReaderError(f"{place}: got the multiplexer {name!r}, expected a signal of its message") from error
         place = f"{self.path}: {message.name}.{name}"
-        widths = sorted(_FLOATS) if signal.is_float else range(1, 65)
-        if signal.length not in widths:
-            what, expected = ("a number of", "16, 32 or 64") if signal.is_float else ("", "1 to 64")
-            raise ReaderError(f"{place}: got {what} {signal.length} bits, expected {expected}".replace("  ", " "))
+        if signal.is_float and signal.length not in _FLOATS:
+            raise ReaderError(f"{place}: got a number of {signal.length} bits, expected 16, 32 or 64")
+        if not 1 <= signal.length <= 64:
+            raise ReaderError(f"{place}: got {signal.length} bits, expected 1 to 64")
         if not 0 <= signal.start < MAX_FRAME_BITS:
             raise ReaderError(f"{place}: got bit {signal.start}, expected one of a frame, 0 to {MAX_FRAME_BITS - 1}")
         selector, selected_by = None, []
