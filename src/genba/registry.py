@@ -17,6 +17,7 @@ EMBODIMENTS: dict[str, str] = {
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4.toml",
+    "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
 }
 
 #: Task id -> the ``Task`` object.
@@ -28,11 +29,20 @@ TASKS: dict[str, str] = {
 
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
+    "asc": "genba.data.readers.asc:AscReader",
+    "blf": "genba.data.readers.blf:BlfReader",
+    "candump": "genba.data.readers.candump:CandumpReader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "mdf4": "genba.data.readers.mdf4:Mdf4Reader",
+    "parquet": "genba.data.readers.parquet:ParquetReader",
+    "skab": "genba.data.readers.skab:SkabReader",
+    "table": "genba.data.readers.table:TableReader",
 }
 
 #: Writer name -> the ``Writer`` class.
-WRITERS: dict[str, str] = {}
+WRITERS: dict[str, str] = {
+    "parquet": "genba.data.writers.parquet:ParquetWriter",
+}
 
 
 def resolve(entry: str) -> Any:

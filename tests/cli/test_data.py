@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from genba.cli.data import app
 from genba.data.vault import Vault
-from genba.errors import DataError, ReaderError
+from genba.errors import ConfigError, DataError, ReaderError
+from genba.registry import READERS, WRITERS
 from genba.spec.episode import Episode
 
 EPISODE = "vehicle/toyota-can@1/comma2k19/"
@@ -152,3 +153,39 @@ def test_listing_a_vault_that_is_not_there_says_so(genba, tmp_path):
 def test_help_teaches(genba):
     assert "every channel on its own clock" in genba("--help").replace("\n", " ")
     assert "the same command goes on" in " ".join(genba("import", "--help").split())
+
+
+def test_option_of_one_reader_alone_names_it(genba, tmp_path):
+    (tmp_path / "x.csv").write_text("t,p\n1,2\n2,3\n")
+    (tmp_path / "map.toml").write_text(
+        'machine = "pump"\n[time]\ncolumn = "t"\nunit = "s"\n[[channel]]\nname = "pump"\nrate_hz = 1.0\n'
+        'column = [{ from = "p", unit = "bar", low = 0.0, high = 10.0 }]\n'
+    )
+    arguments = ["import", tmp_path / "x.csv", "--vault", tmp_path / "vault", "-o", f"mapping={tmp_path / 'map.toml'}"]
+    assert "1 episodes stored" in genba(*arguments)
+    assert "0 episodes stored" in genba(*arguments)
+    (entry,) = Vault.open(tmp_path / "vault").entries()
+    assert entry.embodiment_id.startswith("log/pump-")
+    for wrong, message in (
+        (["-o", "mapping"], "got 'mapping', expected NAME=VALUE"),
+        (["-o", "bus=1", "-o", "bus=2"], "got 'bus' twice, expected it once"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            genba("import", tmp_path / "x.csv", "--vault", tmp_path / "vault", *wrong)
+
+
+def test_reader_that_is_named_says_what_is_missing(genba, tmp_path):
+    (tmp_path / "x.csv").write_text("t,p\n1,2\n")
+    with pytest.raises(ReaderError, match="give it with --option mapping=FILE"):
+        genba("import", tmp_path / "x.csv", "--vault", tmp_path / "vault", "--reader", "table")
+
+
+def test_formats_are_listed_with_their_options(genba):
+    listed = genba("formats")
+    for name in (*READERS, *WRITERS):
+        assert name in listed
+    assert "--option bus=" in listed
+    assert "machine = " not in listed
+    assert 'machine = "press-line"' in genba("formats", "table")
+    with pytest.raises(ConfigError, match="no format 'mdf'; did you mean 'mdf4'"):
+        genba("formats", "mdf")

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.data.catalog import EpisodeEntry
 from genba.data.compact import TARGET_BYTES, compact
 from genba.data.fsck import REPAIRABLE, describe, fsck_vault
@@ -41,6 +42,12 @@ def import_logs(
     vault: VaultOption = DEFAULT_VAULT,
     dbc: Annotated[Path | None, typer.Option(help="Message definitions, for logs of raw CAN frames.")] = None,
     reader: Annotated[str, typer.Option(help="Only this reader; by default whichever knows the log.")] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", metavar="NAME=VALUE", help="An option of the reader; may be repeated. See: formats."
+        ),
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Who owns the data; by default as the reader knows it.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets it belongs to.")] = None,
     site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
@@ -53,11 +60,11 @@ def import_logs(
     alone, so after a break the same command goes on.
     """
     console = Console()
-    logs = find_logs(path, reader)
-    kept = Vault.open(vault, create=True)
     given = {"dbc": dbc, "owner": owner, "dataset": dataset, "site": site}
     given |= {"jurisdiction": jurisdiction, "agreement": agreement}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in given.items() if value is not None} | named_options(option or [])
+    logs = find_logs(path, reader or only_reader(options))
+    kept = Vault.open(vault, create=True)
     num_stored, num_known = 0, 0
     with _progress(console) as progress:
         for log, found in progress.track(logs, description="importing"):
@@ -67,6 +74,14 @@ def import_logs(
                 progress.console.print(f"{metadata.episode_id}  from {log} ({found.name})", highlight=False)
     already = f"; {num_known} were there already" if num_known else ""
     console.print(f"[bold]{num_stored} episodes[/] stored in {vault}{already}", highlight=False)
+
+
+@app.command()
+def formats(
+    name: Annotated[str, typer.Argument(help="One format, to see all about it.")] = "",
+) -> None:
+    """List the log formats that can be imported and the formats that can be written, with their options."""
+    show_formats(Console(), name)
 
 
 @app.command("list")

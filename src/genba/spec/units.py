@@ -25,6 +25,13 @@ UNITS: dict[str, str] = {
     "V": "voltage",
     "W": "power",
     "L/s": "volume flow",
+    "Hz": "frequency",
+    "J": "energy",
+    "C": "electric charge",
+    "Ohm": "electric resistance",
+    "m^3": "volume",
+    "T": "magnetic flux density",
+    "lx": "illuminance",
 }
 
 #: One second and one millisecond in integer nanoseconds.
