@@ -29,10 +29,14 @@ TASKS: dict[str, str] = {
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "mcap": "genba.data.readers.mcap:McapReader",
+    "ros2": "genba.data.readers.ros2:Ros2Reader",
 }
 
 #: Writer name -> the ``Writer`` class.
-WRITERS: dict[str, str] = {}
+WRITERS: dict[str, str] = {
+    "mcap": "genba.data.writers.mcap:McapWriter",
+}
 
 
 def resolve(entry: str) -> Any:

@@ -13,8 +13,10 @@ UNITS: dict[str, str] = {
     "m": "length",
     "m/s": "speed",
     "m/s^2": "acceleration",
+    "m/s^3": "jerk",
     "rad": "angle",
     "rad/s": "angular speed",
+    "rad/s^2": "angular acceleration",
     "1/m": "curvature",
     "N": "force",
     "N*m": "torque",
@@ -24,6 +26,9 @@ UNITS: dict[str, str] = {
     "A": "current",
     "V": "voltage",
     "W": "power",
+    "C": "electric charge",
+    "T": "magnetic flux density",
+    "lx": "illuminance",
     "L/s": "volume flow",
 }
 
