@@ -20,10 +20,10 @@ from genba.data.readers.json_messages import JsonDecoder
 from genba.data.readers.mcap_container import MAGIC, McapChannel, McapFile
 from genba.data.readers.message_batches import Decoder
 from genba.data.readers.message_log import OPTIONS, MessageLog, Topic, log_options
+from genba.data.readers.message_pieces import Mapper, UnheldError
 from genba.data.readers.options import provenance
 from genba.data.readers.proto_messages import ProtoDecoder
 from genba.data.readers.ros_definitions import parse_definition
-from genba.data.readers.ros_messages import Mapper, UnheldError
 from genba.errors import ReaderError
 from genba.spec.embodiment import Embodiment
 from genba.spec.episode import Episode

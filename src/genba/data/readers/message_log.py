@@ -31,18 +31,10 @@ import numpy as np
 from genba.config import to_toml
 from genba.data.readers.images import PictureError
 from genba.data.readers.message_batches import Decoder, MessageError, distinct, snake
+from genba.data.readers.message_pieces import Mapper, Numbers, Pictures, Piece, Sweeps, UnheldError
 from genba.data.readers.message_tracks import Collector, Track
 from genba.data.readers.ros_definitions import DefinitionError
-from genba.data.readers.ros_messages import (
-    Mapper,
-    Numbers,
-    Pictures,
-    Piece,
-    Sweeps,
-    TransformMapper,
-    UnheldError,
-    mapper_for,
-)
+from genba.data.readers.ros_messages import TransformMapper, mapper_for
 from genba.errors import ConfigError, FormatError, ReaderError, nearest
 from genba.spec.embodiment import (
     ActionSpace,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from genba.data.readers.ros_messages import DIMENSION_LIMIT, Numbers, Pictures, Piece, Sweeps, Transforms
+from genba.data.readers.message_pieces import DIMENSION_LIMIT, Numbers, Pictures, Piece, Sweeps, Transforms
 from genba.errors import ReaderError
 from genba.spec.embodiment import (
     ActionDimension,
@@ -38,8 +38,9 @@ EXACT_BELOW = 1e6
 #: Arrays above this lie in a temporary file.
 MEMORY_BYTES = 64 << 20
 
-#: How far back a decision looks where nobody says: in seconds for telemetry, in samples for cameras and points.
-HISTORY_S, HISTORY_SAMPLES = 0.2, 2
+#: How far back a decision looks where nobody says: seconds of telemetry, but no more samples than this; samples of
+#: cameras and points.
+HISTORY_S, HISTORY_LIMIT, HISTORY_SAMPLES = 0.2, 256, 2
 
 _FLOAT32_LIMIT = 3e38
 
@@ -253,7 +254,7 @@ class Track:
             name=self.name,
             rate_hz=rate_hz,
             frame=frame,
-            history_s=max(HISTORY_S, 1 / rate_hz),
+            history_s=max(min(HISTORY_S, HISTORY_LIMIT / rate_hz), 1 / rate_hz),
             dimension=tuple(self._dimension(name) for name in self.columns),
         )
 

@@ -23,6 +23,7 @@ from genba.data.readers.mcap import McapSource
 from genba.data.readers.mcap_container import BLOCK_BYTES, McapFile, unpack, zstd_library
 from genba.data.readers.message_batches import Decoder
 from genba.data.readers.message_log import OPTIONS, LogSource, MessageLog, Topic, log_options
+from genba.data.readers.message_pieces import Mapper, UnheldError
 from genba.data.readers.options import provenance
 from genba.data.readers.ros_definitions import (
     DEFAULT_DISTRIBUTION,
@@ -30,7 +31,6 @@ from genba.data.readers.ros_definitions import (
     parse_definition,
     standard_definition,
 )
-from genba.data.readers.ros_messages import Mapper, UnheldError
 from genba.errors import FormatError, ReaderError, nearest
 from genba.spec.embodiment import Embodiment
 from genba.spec.episode import Episode
