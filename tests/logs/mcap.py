@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from mcap.writer import CompressionType, Writer
-
 from logs.ros2 import START_NS, STORE, messages
+from mcap.writer import CompressionType, Writer
 
 #: A Protobuf message with every kind of field: number, list, message, text, bytes, enumeration, one that may be absent.
 GAUGE = descriptor_pb2.FileDescriptorProto(name="gauge.proto", package="plant", syntax="proto3")
@@ -45,7 +44,14 @@ class Log:
         self._schemas: dict[str, int] = {}
 
     def add(
-        self, topic: str, log_ns: int, data: bytes, *, encoding: str, schema: str = "", described: tuple[str, bytes] = ("", b"")
+        self,
+        topic: str,
+        log_ns: int,
+        data: bytes,
+        *,
+        encoding: str,
+        schema: str = "",
+        described: tuple[str, bytes] = ("", b""),
     ) -> None:
         if topic not in self._channels:
             if schema and schema not in self._schemas:

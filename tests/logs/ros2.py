@@ -59,9 +59,7 @@ def cloud(time_ns: int, points: np.ndarray, **changes: object) -> object:
 
 def transform(time_ns: int, parent: str, child: str, place: tuple[float, float, float]) -> object:
     moved = ros("geometry_msgs/Transform", translation=vector(*place), rotation=quaternion())
-    return ros(
-        "geometry_msgs/TransformStamped", header=header(time_ns, parent), child_frame_id=child, transform=moved
-    )
+    return ros("geometry_msgs/TransformStamped", header=header(time_ns, parent), child_frame_id=child, transform=moved)
 
 
 def messages(seed: int = 0, num: int = 10) -> Iterator[tuple[str, int, object]]:
@@ -95,8 +93,10 @@ def messages(seed: int = 0, num: int = 10) -> Iterator[tuple[str, int, object]]:
             is_bigendian=0, step=72, data=frame.ravel(),
         )  # fmt: skip
         jpeg = np.frombuffer(simplejpeg.encode_jpeg(frame), np.uint8)
-        yield "/camera/compressed", log_ns, ros(
-            "sensor_msgs/CompressedImage", header=header(capture_ns, "camera"), format="jpeg", data=jpeg
+        yield (
+            "/camera/compressed",
+            log_ns,
+            ros("sensor_msgs/CompressedImage", header=header(capture_ns, "camera"), format="jpeg", data=jpeg),
         )
         points = np.zeros(30, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2")])
         for name in ("x", "y", "z", "intensity"):

@@ -164,6 +164,7 @@ class MessageLog:
         self.unheld: dict[str, dict[str, str]] = {}
         self._tracks: dict[tuple[Topic, str], Track] = {}
         self._refused: set[Topic] = set()
+        self._seen: set[str] = set()
         self._survey()
         self.digest = source.digest
         self._settle()
@@ -248,6 +249,7 @@ class MessageLog:
         feeds: dict[Topic, _Feed] = {}
         num_messages = num_bytes = 0
         for topic, log_ns, data, offset in self._source.messages(verify=verify):
+            self._seen.add(topic.name)
             if topic in self._refused or not self._is_wanted(topic):
                 continue
             feed = feeds.get(topic)
@@ -322,7 +324,7 @@ class MessageLog:
         found = {track.topic for track in self._tracks.values()}
         for topic in (*options.topics, *filter(None, [options.action])):
             if topic not in found:
-                raise ReaderError(f"{path}: no messages on topic {topic!r}{nearest(topic, found | set(self.unheld))}")
+                raise ReaderError(f"{path}: no messages on topic {topic!r}{nearest(topic, self._seen)}")
         self._tracks = dict(
             sorted(self._tracks.items(), key=lambda item: (item[0][0].name, item[0][0].schema, item[0][1]))
         )
@@ -417,11 +419,10 @@ class MessageLog:
     def _cut(self) -> np.ndarray:
         """Return when each episode starts: int64 ``[episodes]``."""
         times_ns = np.unique(np.concatenate([t.times_ns for t in self._tracks.values() if not t.is_static]))
-        starts = [times_ns[0]]
-        if self._options.split_s:
-            starts += list(times_ns[1:][np.diff(times_ns) > to_ns(self._options.split_s)])
-        ends = [*(start - 1 for start in starts[1:]), times_ns[-1]]
-        longest_s = max(float(end - start) for start, end in zip(starts, ends, strict=True)) / SECOND_NS
+        split_ns = to_ns(self._options.split_s)
+        after = np.flatnonzero(np.diff(times_ns) > split_ns) + 1 if split_ns else np.zeros(0, np.int64)
+        starts, ends = times_ns[[0, *after]], times_ns[[*(after - 1), -1]]
+        longest_s = float((ends - starts).max()) / SECOND_NS
         length_s = self._options.length_s
         if (min(length_s, longest_s) if length_s else longest_s) > EPISODE_LIMIT_S:
             raise ReaderError(
@@ -431,13 +432,11 @@ class MessageLog:
         if length_s:
             step_ns = max(1, to_ns(length_s))
             # Only stretches that hold samples: an empty one is no episode.
-            bounds = np.searchsorted(times_ns, [*starts[1:], times_ns[-1] + 1])
-            parts, begin = [], 0
-            for start, end in zip(starts, bounds, strict=True):
-                parts.append(start + np.unique((times_ns[begin:end] - start) // step_ns) * step_ns)
-                begin = end
-            starts = np.concatenate(parts).tolist()
-        return np.array(starts, np.int64)
+            stretches = zip(starts, np.split(times_ns, after), strict=True)
+            starts = np.concatenate(
+                [start + np.unique((times - start) // step_ns) * step_ns for start, times in stretches]
+            )
+        return starts
 
 
 class _Feed:

@@ -7,6 +7,7 @@ reads bytes along the tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -83,8 +84,8 @@ def parse_definition(name: str, text: str, encoding: str, distribution: str = DE
         DefinitionError: text that is no definition, or a type that nobody defines.
     """
     typesys = _typesys()
-    # A CR before a line's end is left by Windows editors; rosbags' grammar does not know it.
-    text = text.replace("\r\n", "\n")
+    # rosbags' grammar knows neither a CR before a line's end nor a line of fewer than 80 signs between definitions.
+    text = re.sub(r"^={3,}[ \t]*$", "=" * 80, text.replace("\r\n", "\n"), flags=re.MULTILINE)
     try:
         parse = typesys.get_types_from_msg if encoding == "ros2msg" else None
         if parse is not None:
@@ -94,7 +95,9 @@ def parse_definition(name: str, text: str, encoding: str, distribution: str = DE
             for part in _idl_parts(text):
                 found |= typesys.get_types_from_idl(part)
     except Exception as error:  # whatever a parser of foreign text stumbles over
-        raise DefinitionError(f"not a {encoding} definition: {error}") from error
+        # Its message repeats the whole text.
+        why = " ".join(str(error).split())[:200]
+        raise DefinitionError(f"not a {encoding} definition: {why}") from error
     return _Builder(found, distribution).struct(full_name(name), 0)
 
 
@@ -163,7 +166,8 @@ def _idl_parts(text: str) -> Iterable[str]:
     part: list[str] = []
     for line in text.split("\n"):
         if line.startswith("===") and not line.strip("= "):
-            yield "\n".join(part)
+            if any(kept.strip() for kept in part):
+                yield "\n".join(part)
             part = []
         elif not line.startswith("IDL: "):
             part.append(line)
