@@ -98,8 +98,8 @@ def messages(seed: int = 0, num: int = 10) -> Iterator[tuple[str, int, object]]:
             log_ns,
             ros("sensor_msgs/CompressedImage", header=header(capture_ns, "camera"), format="jpeg", data=jpeg),
         )
-        points = np.zeros(30, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2")])
-        for name in ("x", "y", "z", "intensity"):
+        points = np.zeros(30, [("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+        for name in "xyz":
             points[name] = rng.uniform(0, 10, 30)
         yield "/lidar", log_ns, cloud(capture_ns, points)
         yield "/gnss", log_ns, ros(

@@ -187,7 +187,7 @@ class MessageLog:
         counts = {key: np.bincount(self._episode_of(t.times_ns), minlength=num) for key, t in streamed.items()}
         left = sum(counts.values(), np.zeros(num, np.int64))
         open_: dict[int, dict[str, Collector]] = {}
-        for topic, piece, log_ns in self._pieces(verify=False):
+        for topic, piece, arrivals, log_ns in self._pieces(verify=False):
             key = (topic, piece.track)
             track = streamed.get(key)
             if track is None:
@@ -201,7 +201,7 @@ class MessageLog:
                 if stream_name not in collectors:
                     collectors[stream_name] = Collector(track, int(counts[key][index]), self._columns_of[key])
                 try:
-                    collectors[stream_name].add(piece.content, chosen, times_ns[chosen])
+                    collectors[stream_name].add(piece.content, chosen, arrivals[chosen], times_ns[chosen])
                 except PictureError as error:
                     raise FormatError(self._source.path, f"{track.label}: {error}") from error
                 left[index] -= len(chosen)
@@ -244,8 +244,8 @@ class MessageLog:
     def _episode_of(self, times_ns: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._starts_ns, times_ns, side="right") - 1
 
-    def _pieces(self, *, verify: bool) -> Iterator[tuple[Topic, Piece, np.ndarray]]:
-        """Yield every piece of the log, and the log time of each of its samples."""
+    def _pieces(self, *, verify: bool) -> Iterator[tuple[Topic, Piece, np.ndarray, np.ndarray]]:
+        """Yield every piece of the log; of each of its samples, which message of the topic it is, and its log time."""
         feeds: dict[Topic, _Feed] = {}
         num_messages = num_bytes = 0
         for topic, log_ns, data, offset in self._source.messages(verify=verify):
@@ -269,11 +269,11 @@ class MessageLog:
         for waiting in feeds.values():
             yield from self._flush(waiting)
 
-    def _flush(self, feed: _Feed) -> Iterator[tuple[Topic, Piece, np.ndarray]]:
+    def _flush(self, feed: _Feed) -> Iterator[tuple[Topic, Piece, np.ndarray, np.ndarray]]:
         if feed.topic in self._refused:
             feed.take()
             return
-        log_ns, offsets = np.array(feed.log_ns, np.int64), feed.offsets
+        log_ns, offsets, first = np.array(feed.log_ns, np.int64), feed.offsets, feed.num_taken
         blobs = feed.take()
         place = f"{feed.topic.name} ({feed.topic.schema})"
         try:
@@ -286,7 +286,7 @@ class MessageLog:
                         known = self.unheld.setdefault(feed.topic.name, {})
                         known.update({re.sub(r"\[\d+\]", "[]", path): why for path, why in left_out.items()})
                     for piece in feed.mapper.pieces(batch):
-                        yield feed.topic, piece, log_ns[piece.rows]
+                        yield feed.topic, piece, first + piece.rows, log_ns[piece.rows]
         except UnheldError as error:
             self._refuse(feed.topic, str(error))
         except MessageError as error:
@@ -309,12 +309,12 @@ class MessageLog:
             del self._tracks[key]
 
     def _survey(self) -> None:
-        for topic, piece, log_ns in self._pieces(verify=True):
+        for topic, piece, arrivals, log_ns in self._pieces(verify=True):
             key = (topic, piece.track)
             if key not in self._tracks:
                 self._tracks[key] = Track(topic.name, topic.schema, piece.track)
             try:
-                self._tracks[key].survey(piece, log_ns)
+                self._tracks[key].survey(piece, arrivals, log_ns)
             except ReaderError as error:
                 raise ReaderError(f"{self._source.path}: {error}") from error
 
@@ -450,6 +450,8 @@ class _Feed:
         self.mapper, self.decoder = mapper, topic.make_decoder(mapper)
         self.log_ns: list[int] = []
         self.offsets: list[int] = []
+        #: messages that were taken so far
+        self.num_taken = 0
         self._blobs: list[bytes] = []
         self._bytes = 0
 
@@ -464,5 +466,6 @@ class _Feed:
     def take(self) -> list[bytes]:
         """Return the messages and forget them."""
         blobs, self._blobs, self._bytes = self._blobs, [], 0
+        self.num_taken += len(blobs)
         self.log_ns, self.offsets = [], []
         return blobs

@@ -107,6 +107,7 @@ class Track:
     is_stamped: bool = True
     #: columns that are held, once ``settle`` was called
     _held: list[str] = field(default_factory=list)
+    _arrivals: list[np.ndarray] = field(default_factory=list)
     _log_ns: list[np.ndarray] = field(default_factory=list)
     _stamp_ns: list[np.ndarray] = field(default_factory=list)
 
@@ -135,12 +136,18 @@ class Track:
         origins = {name: self.ranges[name].first if name in places else self.ranges[name].origin for name in self._held}
         return {name: origin for name, origin in origins.items() if origin and math.isfinite(origin)}
 
-    def survey(self, piece: Piece, log_ns: np.ndarray) -> None:
+    def survey(self, piece: Piece, arrivals: np.ndarray, log_ns: np.ndarray) -> None:
         """Take note of what a piece holds.
+
+        Args:
+            piece: samples of this track.
+            arrivals: int64 ``[n]``, which message of its topic each sample comes from, counted over the log.
+            log_ns: int64 ``[n]``.
 
         Raises:
             ReaderError: a camera whose size changes, or clouds whose fields do.
         """
+        self._arrivals.append(arrivals)
         self._log_ns.append(log_ns)
         if piece.stamp_ns is None:
             self.is_stamped = False
@@ -166,9 +173,11 @@ class Track:
                 self._survey_sweeps(sweeps)
             case Transforms(values):
                 last = tuple(float(v) for v in values[-1])
-                if self.transform is not None and (self.transform != last or not (values == values[-1]).all()):
+                if self.transform not in (None, last) or not (values == values[-1]).all():
                     self.unheld["earlier values"] = "a static transform that changed; the last one counts"
-                self.transform = last
+                # Messages of one length come together, so pieces need not come in the order of the log.
+                if arrivals[-1] >= max(int(known[-1]) for known in self._arrivals):
+                    self.transform = last
 
     def settle(self, clock: str) -> int:
         """Decide for one clock and put the samples in its order.
@@ -188,10 +197,12 @@ class Track:
                 self.unheld[column] = f"{self.ranges[column].num_infinite} infinite values became NaN"
         if len(self.frames) > 1:
             self.unheld["frame_id"] = f"it changes: {', '.join(sorted(self.frames))}"
-        log_ns = np.concatenate(self._log_ns)
+        # Messages of one length are decoded together: back to the order of the log.
+        arrived = np.argsort(np.concatenate(self._arrivals), kind="stable")
+        log_ns = np.concatenate(self._log_ns)[arrived]
         times_ns = log_ns
         if self.is_stamped and clock != "log":
-            stamp_ns = np.concatenate(self._stamp_ns)
+            stamp_ns = np.concatenate(self._stamp_ns)[arrived]
             apart_s = float(np.abs(stamp_ns - log_ns).max(initial=0)) / SECOND_NS
             is_set = bool((stamp_ns > 0).all())
             if (clock == "capture" and is_set) or (is_set and apart_s <= CLOCK_APART_S):
@@ -202,7 +213,7 @@ class Track:
         if times_ns is log_ns and clock == "capture":
             raise ReaderError(f"{self.label}: got messages without a capture time; leave it out or use clock=log")
         self.is_stamped = times_ns is not log_ns
-        self._log_ns, self._stamp_ns = [], []
+        self._arrivals, self._log_ns, self._stamp_ns = [], [], []
         back_ns = -np.diff(times_ns)
         if len(back_ns) and back_ns.max() > REORDER_S * SECOND_NS:
             at = int(back_ns.argmax())
@@ -329,7 +340,7 @@ class Collector:
             columns: which, in the order of the channel's dimensions or attributes.
         """
         self._track, self._columns, self._count, self._at = track, columns, count, 0
-        self._times_ns = np.zeros(count, np.int64)
+        self._times_ns, self._arrivals = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._sweeps: list[np.ndarray] = []
         self._values = np.zeros((0,), np.float32)
         if track.kind is Pictures:
@@ -338,16 +349,17 @@ class Collector:
         elif track.kind is Numbers:
             self._values = room((count, len(columns)), np.float32)
 
-    def add(self, content: object, chosen: np.ndarray, times_ns: np.ndarray) -> None:
-        """Add the chosen samples of a piece, in the order they come.
+    def add(self, content: object, chosen: np.ndarray, arrivals: np.ndarray, times_ns: np.ndarray) -> None:
+        """Add the chosen samples of a piece.
 
         Args:
             content: the piece's.
             chosen: int64 ``[n]``, which of its samples.
+            arrivals: int64 ``[n]``, which message of its topic each comes from.
             times_ns: int64 ``[n]``.
         """
         to = slice(self._at, self._at + len(chosen))
-        self._times_ns[to] = times_ns
+        self._times_ns[to], self._arrivals[to] = times_ns, arrivals
         match content:
             case Numbers(columns, constants):
                 given = {name: values for name, _, values in _all_columns(columns, constants)}
@@ -369,9 +381,9 @@ class Collector:
         self._at += len(chosen)
 
     def stream(self) -> Stream:
-        """Return the samples in the order of their times; those of one time stay as they came."""
+        """Return the samples in the order of their times; those of one time stay as they stand in the log."""
         assert self._at == self._count, "the second reading gives what the first counted"
-        order = np.argsort(self._times_ns, kind="stable")
+        order = np.lexsort((self._arrivals, self._times_ns))
         is_sorted = bool((order == np.arange(len(order))).all())
         times_ns = self._times_ns if is_sorted else self._times_ns[order]
         if self._track.kind is not Sweeps:
