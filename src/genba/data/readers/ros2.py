@@ -74,7 +74,7 @@ class Ros2Reader:
                     return False
             with contextlib.closing(_connect(path)) as database:
                 return {"topics", "messages"} <= _tables(database)
-        except (OSError, sqlite3.Error):
+        except (OSError, sqlite3.Error, UnicodeDecodeError):
             return False
 
     def embodiment(self, path: Path, **options: Any) -> Embodiment:
@@ -230,8 +230,8 @@ class _SqliteFile:
                             f"message {number}: got topic {topic_id!r} and {type(data).__name__} at {time_ns!r}",
                         )
                     yield topic, time_ns, data, number if isinstance(number, int) else 0
-        # OverflowError: a damaged blob's length, which sqlite3 does not count among its own errors.
-        except (sqlite3.Error, OverflowError) as error:
+        # sqlite3 does not count a damaged blob's length and damaged text in its message among its own errors.
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise FormatError(self.path, f"SQLite: {error}") from error
 
     def _topics(self, database: sqlite3.Connection) -> dict[int, Topic]:
