@@ -78,6 +78,9 @@ class JsonDecoder:
 
 
 def _put(flat: Flat, unheld: dict[str, str], path: str, value: float | np.ndarray) -> None:
+    # A key with a point in it may meet the path of an object in an object.
+    while path in flat:
+        path += "_"
     if len(flat) < LEAF_LIMIT:
         flat[path] = value
     elif len(unheld) < LEAF_LIMIT:

@@ -59,6 +59,9 @@ FLUSH_ALL_MESSAGES, FLUSH_ALL_BYTES = 1 << 16, 64 << 20
 #: The longest episode; a log that spans more has a broken clock or wants to be cut.
 EPISODE_LIMIT_S = 31 * 86400
 
+#: The most seconds that an option may name: thirty years.
+SECONDS_LIMIT = 1e9
+
 #: The control period of a machine whose actions are not known, in seconds.
 PERIOD_S = 0.1
 
@@ -137,8 +140,8 @@ def log_options(reader: str, options: Mapping[str, Any]) -> LogOptions:
             seconds[name] = float(options.get(name) or 0.0)
         except (TypeError, ValueError):
             raise ReaderError(f"{reader}: {name}: got {options[name]!r}, expected seconds") from None
-        if not 0 <= seconds[name] < float("inf"):
-            raise ReaderError(f"{reader}: {name}: got {options[name]!r}, expected seconds, at least 0")
+        if not 0 <= seconds[name] <= SECONDS_LIMIT:
+            raise ReaderError(f"{reader}: {name}: got {options[name]!r}, expected 0 to {SECONDS_LIMIT:g} seconds")
     return LogOptions(
         topics=tuple(topics),
         action=str(options.get("action") or ""),
@@ -277,16 +280,16 @@ class MessageLog:
         blobs = feed.take()
         place = f"{feed.topic.name} ({feed.topic.schema})"
         try:
-            # Foreign numbers may be anything; what cannot be held is found by its range.
-            with np.errstate(all="ignore"):
-                for batch in feed.decoder.decode(blobs):
-                    left_out = feed.mapper.unheld(batch)
-                    if left_out:
-                        # Items of one list are one thing to a reader.
-                        known = self.unheld.setdefault(feed.topic.name, {})
-                        known.update({re.sub(r"\[\d+\]", "[]", path): why for path, why in left_out.items()})
-                    for piece in feed.mapper.pieces(batch):
-                        yield feed.topic, piece, first + piece.rows, log_ns[piece.rows]
+            for batch in feed.decoder.decode(blobs):
+                # Foreign numbers may be anything; what cannot be held is found by its range.
+                with np.errstate(all="ignore"):
+                    left_out, pieces = feed.mapper.unheld(batch), list(feed.mapper.pieces(batch))
+                if left_out:
+                    # Items of one list are one thing to a reader.
+                    known = self.unheld.setdefault(feed.topic.name, {})
+                    known.update({re.sub(r"\[\d+\]", "[]", path): why for path, why in left_out.items()})
+                for piece in pieces:
+                    yield feed.topic, piece, first + piece.rows, log_ns[piece.rows]
         except UnheldError as error:
             self._refuse(feed.topic, str(error))
         except MessageError as error:
@@ -298,7 +301,7 @@ class MessageLog:
             raise FormatError(self._source.path, message, offset=offsets[0]) from error
 
     def _is_wanted(self, topic: Topic) -> bool:
-        return not self._options.topics or topic.name in self._options.topics
+        return not self._options.topics or topic.name in (*self._options.topics, self._options.action)
 
     def _refuse(self, topic: Topic, why: str) -> None:
         if topic.name in self._options.topics or topic.name == self._options.action:

@@ -15,6 +15,9 @@ import numpy as np
 from genba.data.readers.message_batches import Batch, distinct, snake
 from genba.data.readers.message_pieces import FRAME_IDS, Piece, Sweeps, UnheldError, capture_ns, frame_of
 
+#: The farthest that a point may be: more than the earth's radius, so that points in its frame are held.
+REACH_LIMIT_M = 1e7
+
 #: ROS's and Foxglove's numbers for the type of a point's field -> NumPy's name.
 _ROS_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 _FOXGLOVE_TYPES = {1: "u1", 2: "i1", 3: "u2", 4: "i2", 5: "u4", 6: "i4", 7: "f4", 8: "f8"}
@@ -121,8 +124,8 @@ class PointCloudMapper:
             raise UnheldError(f"clouds without x and y (fields: {', '.join(columns) or 'none'})")
         places = [columns.pop(axis, None) for axis in "xyz"]
         flat = [np.zeros(len(cells)) if place is None else place for place in places]
-        points = np.stack([*flat, *columns.values()], -1)
-        return points[np.isfinite(points[:, :3]).all(1)], tuple(distinct([snake(name) for name in columns]))
+        points = _placed(np.stack([*flat, *columns.values()], -1))
+        return points, tuple(distinct([snake(name) for name in columns]))
 
 
 class LaserScanMapper:
@@ -141,7 +144,11 @@ class LaserScanMapper:
         return path in FRAME_IDS
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
-        """Yield the one piece of a batch."""
+        """Yield the one piece of a batch.
+
+        Raises:
+            UnheldError: ranges that are no lengths.
+        """
         ranges = batch.numbers.get("ranges", np.zeros((len(batch.rows), 0)))
         ranges = (ranges[:, None] if ranges.ndim == 1 else ranges).astype(np.float64)
         intensities = batch.numbers.get("intensities")
@@ -154,6 +161,8 @@ class LaserScanMapper:
             start, step = batch.number("angle_min"), batch.number("angle_increment")
             low, high = batch.number("range_min"), batch.number("range_max", np.inf)
         angle = start[:, None].astype(np.float64) + step[:, None].astype(np.float64) * np.arange(count)
+        if float(np.abs(ranges[np.isfinite(ranges)]).max(initial=0)) > REACH_LIMIT_M:
+            raise UnheldError(f"scans with ranges beyond {REACH_LIMIT_M:g} m")
         is_return = np.isfinite(ranges) & (ranges >= low[:, None]) & (ranges <= high[:, None]) & np.isfinite(angle)
         with_intensity = intensities is not None and intensities.shape == ranges.shape
         pose, sweeps = _pose(batch), []
@@ -171,6 +180,18 @@ class LaserScanMapper:
     def unheld(self, batch: Batch) -> dict[str, str]:
         """Return nothing: a scan's timing within itself is in its rate."""
         return {path: "of each ray" for path in ("time_increment", "scan_time") if path in batch.numbers}
+
+
+def _placed(points: np.ndarray) -> np.ndarray:
+    """Return the points that have a place.
+
+    Raises:
+        UnheldError: one so far away that its bytes mean something else.
+    """
+    points = points[np.isfinite(points[:, :3]).all(1)]
+    if len(points) and float(np.abs(points[:, :3]).max()) > REACH_LIMIT_M:
+        raise UnheldError(f"clouds with points beyond {REACH_LIMIT_M:g} m")
+    return points
 
 
 def _pose(batch: Batch) -> np.ndarray | None:
@@ -194,4 +215,4 @@ def _move(points: np.ndarray, pose: np.ndarray) -> np.ndarray:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
-    return np.concatenate([points[:, :3] @ rotation.T + pose[:3], points[:, 3:]], -1)
+    return _placed(np.concatenate([points[:, :3] @ rotation.T + pose[:3], points[:, 3:]], -1))

@@ -118,7 +118,10 @@ class BagSource:
 
         Raises:
             FormatError: they are not what rosbag2 writes, or name files that are not there.
+            ReaderError: nothing is there.
         """
+        if not path.exists():
+            raise ReaderError(f"{path}: no such file or folder, expected a ROS 2 bag")
         self.path, self.digest = path, ""
         self._num_messages: int | None = None
         self._compression, self._distribution = "", distribution or DEFAULT_DISTRIBUTION
@@ -224,7 +227,8 @@ class _SqliteFile:
                     "SELECT id, topic_id, timestamp, data FROM messages ORDER BY timestamp, id"
                 ):
                     topic = topics.get(topic_id)
-                    if topic is None or not isinstance(time_ns, int) or not isinstance(data, bytes):
+                    fits = isinstance(time_ns, int) and 0 <= time_ns < 1 << 63 and isinstance(data, bytes)
+                    if topic is None or not fits:
                         raise FormatError(
                             self.path,
                             f"message {number}: got topic {topic_id!r} and {type(data).__name__} at {time_ns!r}",
