@@ -77,6 +77,10 @@ def test_capture_time_is_the_clock_where_it_is_sane(tmp_path, caplog):
     assert read(path, clock="capture")[1][0].streams["temp"].times_ns.tolist() == captured
     assert read(path, clock="log")[1][0].streams["temp"].times_ns.tolist() == [t + late_ns for t in captured]
     assert not caplog.text
+    # What carries no capture time but gives no samples does not stand in the way.
+    log.append(("/note", START_NS, ros("std_msgs/String", data="start")))
+    path = write_ros(tmp_path / "log.mcap", log)
+    assert read(path, clock="capture")[1][0].streams["temp"].times_ns.tolist() == captured
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from logs.mcap import Log, write_ros
 from logs.ros2 import START_NS, cloud, header, quaternion, ros, transform, vector
 from PIL import Image
 
+from genba.data.readers import message_tracks
 from genba.data.readers.mcap import McapReader
 from genba.errors import FormatError, ReaderError
 from genba.spec.conformance import check_episode
@@ -342,11 +345,13 @@ def test_packed_colour_becomes_three_attributes(read):
 
 
 def test_attribute_that_float32_would_blur_is_left_out_by_name(read):
-    points = np.zeros(2, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("timestamp", "<f8"), ("t", "<u4")])
+    kinds = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("timestamp", "<f8"), ("t", "<u4"), ("gain", "<f8")]
+    points = np.zeros(2, kinds)
+    points["gain"] = 0.1
     # Seconds since 1970 within a tenth of a second are lost in float32 (steps of 128 s); nanoseconds in the sweep are not.
     points["timestamp"], points["t"] = [1.7e9, 1.7e9 + 0.1], [0, 99_999_999]
     facts, episode = read(("/lidar", cloud(START_NS, points)))
-    assert [a.name for a in facts.channel("lidar").attributes] == ["t"]
+    assert [a.name for a in facts.channel("lidar").attributes] == ["t", "gain"]
     assert "/lidar.timestamp (float32 would round it by up to 64)" in episode.metadata.source
 
 
@@ -422,3 +427,44 @@ def test_drawings_and_unknown_encodings_are_left_out_by_name(tmp_path):
     (episode,) = McapReader().read(log.finish())
     assert "/flat (F: its encoding (flatbuffer described by flatbuffer) is not known)" in episode.metadata.source
     assert "/odd (a/msg/B: no definition of a/msg/Missing)" in episode.metadata.source
+
+
+def test_places_beyond_any_sensor_are_left_out_by_name(read):
+    points = np.zeros(2, [("x", "<f8"), ("y", "<f4"), ("z", "<f4")])
+    points["x"] = [1.0, 1e200]
+    _, episode = read(("/lidar", cloud(START_NS, points)), ("/x", ros("std_msgs/Bool", data=True)))
+    assert set(episode.streams) == {"x"}
+    assert "/lidar (sensor_msgs/msg/PointCloud2: clouds with points beyond 1e+07 m)" in episode.metadata.source
+
+
+def test_frames_that_are_too_many_for_memory_lie_in_a_file(read, monkeypatch):
+    monkeypatch.setattr(message_tracks, "MEMORY_BYTES", 1000)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), np.uint8)
+    _, episode = read(*(("/cam", compressed(png(frame), "png")) for frame in frames))
+    assert isinstance(episode.streams["cam"].values, np.memmap)
+    np.testing.assert_array_equal(episode.streams["cam"].values, frames)
+
+
+@given(st.floats(1e-30, 1e30))
+def test_round_number_is_the_least_one_that_is_not_below(value):
+    found = message_tracks.round_up(value)
+    digit = found / 10 ** math.floor(math.log10(found) + 1e-9)
+    assert round(digit) in (1, 2, 5)
+    # The next smaller of 1, 2, 5, 10 ... is at most 2.5 times less, and below the value.
+    assert value <= found * (1 + 1e-8)
+    assert found < 2.5 * value * (1 + 1e-8)
+
+
+def test_limits_hold_every_value_with_a_tenth_to_spare(read):
+    facts, _ = read(*(("/x", ros("std_msgs/Float64", data=v)) for v in (-3.0, 4.6)))
+    (dimension,) = facts.channel("x").dimensions
+    # 1.1 * 4.6 = 5.06, and the next round number is 10; what went below zero may go as far.
+    assert (dimension.low, dimension.high) == (-10.0, 10.0)
+    facts, _ = read(*(("/x", ros("std_msgs/Float64", data=v)) for v in (0.5, 4.5)))
+    # 1.1 * 4.5 = 4.95; what was never below zero stays there.
+    (dimension,) = facts.channel("x").dimensions
+    assert (dimension.low, dimension.high) == (0.0, 5.0)
+    # A damaged number next to nothing must not make limits that are both 0.
+    facts, _ = read(("/x", ros("std_msgs/Float64", data=1e-310)))
+    (dimension,) = facts.channel("x").dimensions
+    assert (dimension.low, dimension.high) == (0.0, 1.0)

@@ -338,7 +338,7 @@ class MessageLog:
                 moved = track.settle(options.clock)
             except ReaderError as error:
                 raise ReaderError(f"{path}: {error}") from error
-            if moved and not track.is_static:
+            if moved:
                 _LOG.warning(
                     "%s: %s: %d of %d samples were out of order; sorted", path, track.label, moved, len(track.times_ns)
                 )

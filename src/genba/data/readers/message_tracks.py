@@ -200,6 +200,9 @@ class Track:
         # Messages of one length are decoded together: back to the order of the log.
         arrived = np.argsort(np.concatenate(self._arrivals), kind="stable")
         log_ns = np.concatenate(self._log_ns)[arrived]
+        if self.is_static:
+            self._arrivals, self._log_ns, self._stamp_ns = [], [], []
+            return 0
         times_ns = log_ns
         if self.is_stamped and clock != "log":
             stamp_ns = np.concatenate(self._stamp_ns)[arrived]
@@ -295,9 +298,9 @@ class Track:
             return False
         found = self.ranges[name]
         if self.kind is Sweeps and not found.is_exact:
-            spread = found.high - found.low
-            blur = np.spacing(np.float32(max(abs(found.low), abs(found.high)))) / 2
-            if blur > 1e-6 * spread:
+            farthest = max(abs(found.low), abs(found.high))
+            blur = np.spacing(np.float32(farthest)) / 2
+            if farthest > EXACT_BELOW and blur > 1e-6 * (found.high - found.low):
                 self.unheld[name] = f"float32 would round it by up to {blur:g}"
                 return False
         return True
@@ -414,8 +417,8 @@ def room(shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
 
 def round_up(value: float) -> float:
-    """Return the least of 1, 2 and 5 times a power of ten that is not below ``value``; 1 for 0."""
-    if value <= 0:
+    """Return the least of 1, 2 and 5 times a power of ten that is not below ``value``; 1 for what is as good as 0."""
+    if value < 1e-30:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     # 1e-9: a product like 1.1 * 10 / 1.1 must not be taken for more than it is.
