@@ -33,14 +33,17 @@ READERS: dict[str, str] = {
     "blf": "genba.data.readers.blf:BlfReader",
     "candump": "genba.data.readers.candump:CandumpReader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "mcap": "genba.data.readers.mcap:McapReader",
     "mdf4": "genba.data.readers.mdf4:Mdf4Reader",
     "parquet": "genba.data.readers.parquet:ParquetReader",
+    "ros2": "genba.data.readers.ros2:Ros2Reader",
     "skab": "genba.data.readers.skab:SkabReader",
     "table": "genba.data.readers.table:TableReader",
 }
 
 #: Writer name -> the ``Writer`` class.
 WRITERS: dict[str, str] = {
+    "mcap": "genba.data.writers.mcap:McapWriter",
     "parquet": "genba.data.writers.parquet:ParquetWriter",
 }
 

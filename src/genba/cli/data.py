@@ -1,4 +1,4 @@
-"""``genba data``: import machine logs into a vault; list, show, check, mend and pack what it holds."""
+"""``genba data``: import machine logs into a vault; list, show, check, mend, pack and export what it holds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from rich.table import Table
 from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.data.catalog import EpisodeEntry
 from genba.data.compact import TARGET_BYTES, compact
+from genba.data.export import choose_episodes, find_writer
 from genba.data.fsck import REPAIRABLE, describe, fsck_vault
 from genba.data.ingest import find_logs, ingest
 from genba.data.salvage import repair
 from genba.data.vault import Vault
+from genba.registry import WRITERS
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Import machine logs into a vault; list, show and check what it holds.\n\n"
+    help="Import machine logs into a vault; list, show, check and export what it holds.\n\n"
     "A vault keeps finished episodes: every channel on its own clock, with owner, jurisdiction and agreement beside it, "
     "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
@@ -34,6 +36,16 @@ VaultOption = Annotated[
     typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault, or s3://bucket/prefix (or $GENBA_VAULT)."),
 ]
 DEFAULT_VAULT = "vault"
+
+
+def _list_formats(asked: bool) -> None:
+    if not asked:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for name in sorted(WRITERS):
+        table.add_row(name, find_writer(name).description)
+    Console().print(table, highlight=False)
+    raise typer.Exit
 
 
 @app.command("import")
@@ -231,6 +243,32 @@ def compact_shards(
             highlight=False,
         )
     console.print(f"[bold]{num_shards} shards[/] became {num_new} in {vault}", highlight=False)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Where to write; must not exist yet.")],
+    format: Annotated[str, typer.Option("--format", help="Name of the format; see --list-formats.")],
+    vault: VaultOption = DEFAULT_VAULT,
+    embodiment: Annotated[str | None, typer.Option(help="Only this machine; needed where there are several.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task, e.g. arm/grip@1.")] = None,
+    episode: Annotated[list[str] | None, typer.Option(help="Only this episode; may be given several times.")] = None,
+    list_formats: Annotated[
+        bool, typer.Option("--list-formats", callback=_list_formats, is_eager=True, help="List the formats and stop.")
+    ] = False,
+) -> None:
+    """Export episodes of one machine in another format, for people and tools that work with it.
+
+    The whole export is written or nothing is. What a format cannot hold is refused by name, never left out in silence.
+    """
+    kept, console = Vault.open(vault), Console()
+    writer = find_writer(format)
+    entries = choose_episodes(kept, embodiment_id=embodiment, task_id=task, episode_ids=episode or ())
+    facts = kept.embodiment(entries[0].embodiment_id)
+    with _progress(console) as progress:
+        chosen = progress.track(entries, description="exporting")
+        writer.write(out, facts, (kept.read(entry.episode_id) for entry in chosen))
+    console.print(f"[bold]{len(entries)} episodes[/] of {facts.id} written to {out} ({writer.name})", highlight=False)
 
 
 @app.command()
