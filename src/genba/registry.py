@@ -29,10 +29,13 @@ TASKS: dict[str, str] = {
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "lerobot": "genba.data.readers.lerobot:LeRobotReader",
 }
 
 #: Writer name -> the ``Writer`` class.
-WRITERS: dict[str, str] = {}
+WRITERS: dict[str, str] = {
+    "lerobot": "genba.data.writers.lerobot:LeRobotWriter",
+}
 
 
 def resolve(entry: str) -> Any:
