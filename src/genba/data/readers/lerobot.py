@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from genba.config import read_toml
-from genba.data.readers import derived
+from genba.data.readers import robot_facts
 from genba.data.readers.lerobot_layout import (
     INFO,
     EpisodeEntry,
@@ -65,7 +65,7 @@ class LeRobotReader:
     name = "lerobot"
     description = "a LeRobotDataset v3.0 or v2.1: a folder with meta/info.json, data and videos"
     options: Mapping[str, str] = {
-        "embodiment": derived.EMBODIMENT_OPTION,
+        "embodiment": robot_facts.EMBODIMENT_OPTION,
         "streams": "native: from Genba's side tables; base: from LeRobot's own tables (default: native where there are)",
     }
 
@@ -111,7 +111,7 @@ class LeRobotReader:
             for entry in layout.episodes:
                 episode = _read_episode(layout, facts, entry, tables, videos, given)
                 if options.get("embodiment"):
-                    derived.check_against(path, facts.embodiment, episode)
+                    robot_facts.check_against(path, facts.embodiment, episode)
                 yield episode
         finally:
             tables.close()
@@ -140,7 +140,7 @@ class _Facts:
             else:
                 signals.append(feature)
         # Reserved first, so that a feature of the same name gets another.
-        names = derived.distinct_names(["instruction", "task", *(_short(feature.key) for feature in signals)])[2:]
+        names = robot_facts.distinct_names(["instruction", "task", *(_short(feature.key) for feature in signals)])[2:]
         for name, feature in zip(names, signals, strict=True):
             (self.cameras if feature.is_picture else self.telemetry)[name] = feature
 
@@ -183,14 +183,14 @@ def _facts(layout: Layout, options: Mapping[str, Any]) -> _Facts:
             rate_hz=rate_hz,
             frame="none",
             history_s=1 / rate_hz,
-            dimension=derived.dimensions(
+            dimension=robot_facts.dimensions(
                 feature.names, [(0.0, 1.0)] * feature.size if feature.dtype == "bool" else ranges.limits(feature.key)
             ),
         )
         for name, feature in facts.telemetry.items()
     ]
     if facts.num_tasks:
-        task = derived.dimensions(["task"], [(0.0, float(facts.num_tasks - 1))])
+        task = robot_facts.dimensions(["task"], [(0.0, float(facts.num_tasks - 1))])
         telemetry.append(
             TelemetryChannel(name="task", rate_hz=rate_hz, frame="none", history_s=1 / rate_hz, dimension=task)
         )
@@ -218,23 +218,23 @@ def _facts(layout: Layout, options: Mapping[str, Any]) -> _Facts:
         machine = Embodiment(
             id="log/unnamed@1",
             description=f"Derived from a LeRobotDataset of {layout.robot_type}; units and limits are not stated.",
-            control=derived.control(rate_hz),
-            action=ActionSpace(continuous=derived.action_dimensions(names, limits)),
+            control=robot_facts.control(rate_hz),
+            action=ActionSpace(continuous=robot_facts.action_dimensions(names, limits)),
             telemetry=tuple(telemetry),
             camera=tuple(cameras),
             instruction=instruction,
         )
     except ValueError as error:
         raise FormatError(layout.root / INFO, f"not the facts of a machine ({error})") from error
-    facts.embodiment = derived.named_by_content(f"lerobot {layout.robot_type}", machine)
+    facts.embodiment = robot_facts.named_by_content(f"lerobot {layout.robot_type}", machine)
     if options.get("embodiment"):
-        facts.embodiment = derived.given_embodiment(layout.root, options["embodiment"], facts.embodiment)
+        facts.embodiment = robot_facts.given_embodiment(layout.root, options["embodiment"], facts.embodiment)
     return facts
 
 
-def _scan(layout: Layout, facts: _Facts) -> derived.Ranges:
+def _scan(layout: Layout, facts: _Facts) -> robot_facts.Ranges:
     """Go through every number once: limits, and whether tasks change within an episode."""
-    ranges, tables = derived.Ranges(), EpisodeTables()
+    ranges, tables = robot_facts.Ranges(), EpisodeTables()
     features = [*facts.telemetry.values(), *facts.actions]
     columns = [*(feature.key for feature in features), "task_index"]
     for entry in layout.episodes:
@@ -454,17 +454,18 @@ def _read_native(path: Path, options: Mapping[str, Any]) -> Iterator[Episode]:
         if record.get("format") != FORMAT:
             raise FormatError(file, f"got format {record.get('format')!r}, expected {FORMAT!r}")
         entries = [
-            (metadata_from_json({**entry["metadata"], **given}), list(entry["streams"])) for entry in record["episodes"]
+            (metadata_from_json({**entry["metadata"], **given}), {str(k): int(v) for k, v in entry["samples"].items()})
+            for entry in record["episodes"]
         ]
         digests = dict(record["files"])
     for name, digest in digests.items():
         _check_digest(path, name, digest)
-    tables = {name: _SideTable(path, name) for name in sorted({name for _, names in entries for name in names})}
+    tables = {name: _SideTable(path, name) for name in sorted({name for _, samples in entries for name in samples})}
     try:
-        for index, (metadata, names) in enumerate(entries):
+        for index, (metadata, samples) in enumerate(entries):
             if metadata.embodiment_id != embodiment.id:
                 raise FormatError(file, f"episode {index}: got {metadata.embodiment_id!r}, expected {embodiment.id!r}")
-            yield Episode(metadata, {name: tables[name].stream(index) for name in names})
+            yield Episode(metadata, {name: tables[name].stream(index, count) for name, count in samples.items()})
     finally:
         for table in tables.values():
             table.tables.close()
@@ -477,14 +478,19 @@ class _SideTable:
         if not is_text(name) or not re.fullmatch(r"[a-z0-9_.]+", name) or name.startswith("."):
             raise FormatError(path / PROVENANCE, f"got a stream named {name!r}, expected lower-case letters and digits")
         self.folder, self.tables = path / FOLDER / name, EpisodeTables()
-        files = sorted(self.folder.glob("*/*.parquet"))
-        self._files = {episode: file for file in files for episode in self.tables.episodes(file)}
+        self._all = sorted(self.folder.glob("*/*.parquet"))
+        self._files = {episode: file for file in self._all for episode in self.tables.episodes(file)}
 
-    def stream(self, episode: int) -> Stream:
-        """Return the stream of one episode; one without samples has no rows anywhere."""
+    def stream(self, episode: int, count: int) -> Stream:
+        """Return the stream of one episode, which has ``count`` samples."""
         file = self._files.get(episode)
-        if file is None:
-            raise FormatError(self.folder, f"got no rows of episode {episode}, expected some as {PROVENANCE} says")
+        if file is None and count == 0 and self._all:
+            return table_stream(self._all[0], self.tables.no_rows(self._all[0], ["t_ns", "value"]))
+        found = 0 if file is None else self.tables.count(file, episode)
+        if file is None or found != count:
+            raise FormatError(
+                self.folder, f"episode {episode}: got {found} samples, expected {count} as {PROVENANCE} says"
+            )
         return table_stream(file, self.tables.rows(file, episode, ["t_ns", "value"]))
 
 

@@ -35,8 +35,9 @@ NUMERIC = frozenset(
     ("bool", "float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 )
 
-#: The most bytes of a JSON file, and the most rows that a Parquet file may claim per byte of it.
-MAX_JSON_BYTES, MAX_ROWS_PER_BYTE = 1 << 28, 1000
+#: The most bytes of a JSON file, and the most rows that a Parquet file may claim per byte of it (a row counts its frame and
+#: its time, which no encoding brings below a few bits).
+MAX_JSON_BYTES, MAX_ROWS_PER_BYTE = 1 << 28, 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -75,6 +75,19 @@ class EpisodeTables:
                 self._read = (wanted, self._file.read_row_groups(list(range(first, last)), columns))
             return self._read[1].slice(start - int(self._starts[first]), stop - start)
 
+    def count(self, path: Path, episode: int) -> int:
+        """Return how many rows an episode has in one file."""
+        start, stop = self.episodes(path).get(episode, (0, 0))
+        return stop - start
+
+    def no_rows(self, path: Path, columns: list[str]) -> pa.Table:
+        """Return a table of no rows in the form of one file."""
+        self.episodes(path)
+        assert self._file is not None
+        schema = self._file.schema_arrow
+        with format_errors(path, "a side table"):
+            return pa.schema([schema.field(name) for name in columns], metadata=schema.metadata).empty_table()
+
     def close(self) -> None:
         """Close the file that is open."""
         if self._file is not None:

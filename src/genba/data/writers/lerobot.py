@@ -170,7 +170,8 @@ class _Dataset:
             self.total.add(key, found)
         self._add_side_tables(episode, shown, index, times_ns)
         self._add_episode_row(row, statistics)
-        self.records.append({"metadata": metadata_to_json(episode.metadata), "streams": sorted(episode.streams)})
+        samples = {name: len(stream) for name, stream in sorted(episode.streams.items())}
+        self.records.append({"metadata": metadata_to_json(episode.metadata), "samples": samples})
         self.num_rows += len(times_ns)
 
     def finish(self) -> None:
