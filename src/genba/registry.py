@@ -29,6 +29,7 @@ TASKS: dict[str, str] = {
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "hdf5": "genba.data.readers.hdf5:Hdf5Reader",
     "lerobot": "genba.data.readers.lerobot:LeRobotReader",
 }
 

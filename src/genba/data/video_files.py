@@ -236,6 +236,20 @@ def decode_png(data: bytes, height: int, width: int) -> np.ndarray:
     return frames[0].to_ndarray(format="rgb24")
 
 
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Return the height and width that a PNG's or JPEG's header states.
+
+    Raises:
+        ValueError: neither.
+    """
+    if data[:8] == PNG_SIGNATURE:
+        return png_size(data)
+    jpeg = _simplejpeg()
+    if not jpeg.is_jpeg(data):
+        raise ValueError("got bytes of no known image format, expected PNG or JPEG")
+    return jpeg.decode_jpeg_header(data)[:2]
+
+
 def decode_picture(data: bytes, height: int, width: int) -> np.ndarray:
     """Return the pixels of a PNG or JPEG: uint8 ``[height, width, 3]``.
 
@@ -244,17 +258,10 @@ def decode_picture(data: bytes, height: int, width: int) -> np.ndarray:
     """
     if data[:8] == PNG_SIGNATURE:
         return decode_png(data, height, width)
-    # Imported here: it comes with the extra that brings PyAV. It decodes as Pillow does, on which LeRobot relies.
-    try:
-        import simplejpeg
-    except ModuleNotFoundError as error:
-        raise DataError("JPEG images need simplejpeg; install it with: pip install 'genba[readers]'") from error
-    if not simplejpeg.is_jpeg(data):
-        raise ValueError("got bytes of no known image format, expected PNG or JPEG")
-    found = simplejpeg.decode_jpeg_header(data)[:2]
+    found = picture_size(data)
     if found != (height, width):
         raise ValueError(f"got {found[0]} x {found[1]} pixels, expected {height} x {width}")
-    return simplejpeg.decode_jpeg(data, colorspace="RGB")
+    return _simplejpeg().decode_jpeg(data, colorspace="RGB")
 
 
 @contextmanager
@@ -284,3 +291,12 @@ def _av() -> Any:
     except ModuleNotFoundError as error:
         raise DataError("video needs PyAV; install it with: pip install 'genba[readers]'") from error
     return av
+
+
+def _simplejpeg() -> Any:
+    # Imported here: it comes with the same extra. It decodes as Pillow does, on which LeRobot and ALOHA rely.
+    try:
+        import simplejpeg
+    except ModuleNotFoundError as error:
+        raise DataError("JPEG images need simplejpeg; install it with: pip install 'genba[readers]'") from error
+    return simplejpeg

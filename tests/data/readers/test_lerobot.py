@@ -108,7 +108,10 @@ def test_names_of_dimensions_are_those_of_the_data_set(made_v3):
         "next_reward": ["reward"],
         "next_success": ["success"],
     }
-    assert [(c.name, c.height, c.width, c.rate_hz) for c in facts.camera] == [("top", 64, 96, 20.0), ("wrist", 8, 10, 20.0)]
+    assert [(c.name, c.height, c.width, c.rate_hz) for c in facts.camera] == [
+        ("top", 64, 96, 20.0),
+        ("wrist", 8, 10, 20.0),
+    ]
     assert [d.name for d in facts.action.continuous] == ["dx", "dy"]
     assert facts.control.period_s == 1 / 20
 
@@ -220,7 +223,11 @@ def test_facts_that_the_user_gives_are_held_to(made_v3, tmp_path):
     assert read(made_v3, embodiment=path)[0].metadata.embodiment_id.startswith("arm/mine")
     for old, new, message in [
         ('name = "state"', 'name = "joints"', r"has no channel 'state'"),
-        ('name = "gripper_pos"', 'name = "grip"', r"state: got \['x', 'y', 'gripper_pos'\], expected \['x', 'y', 'grip'\]"),
+        (
+            'name = "gripper_pos"',
+            'name = "grip"',
+            r"state: got \['x', 'y', 'gripper_pos'\], expected \['x', 'y', 'grip'\]",
+        ),
         ("height = 64", "height = 66", r"top: got \[64, 96\], expected \[66, 96\]"),
         ('name = "dy"', 'name = "dz"', r"action: got \['dx', 'dy'\], expected \['dx', 'dz'\]"),
         ("period_s = 0.05", "period_s = 0.04", r"a control period of 0\.05 s, expected 0\.04 s"),
@@ -228,7 +235,9 @@ def test_facts_that_the_user_gives_are_held_to(made_v3, tmp_path):
     ]:
         changed = text.replace(old, new)
         if "0.5" in new:
-            changed = text.replace('name = "left", unit = "1", low = 0.0, high = 1.0', 'name = "left", unit = "1", low = 0.0, high = 0.5')
+            changed = text.replace(
+                'name = "left", unit = "1", low = 0.0, high = 1.0', 'name = "left", unit = "1", low = 0.0, high = 0.5'
+            )
         assert changed != text, old
         path.write_text(changed)
         with pytest.raises(ReaderError, match=message):
@@ -266,14 +275,30 @@ def test_other_folders_and_versions_are_told_apart(v3, tmp_path):
         (TABLE, lambda rows: rows.pop(), r"file-000\.parquet: episode 2: got 8 rows, expected 9 as its length says"),
         (TABLE, setting(9, "frame_index", 7), "episode 1: row 2: got frame_index 7, expected 2"),
         (TABLE, setting(9, "index", 3), "episode 1: row 2: got index 3, expected 9"),
-        (TABLE, setting(9, "timestamp", 0.2), r"row 2: got timestamp 0\.200000 s, expected 0\.100000 s: frame_index / fps \(20\)"),
+        (
+            TABLE,
+            setting(9, "timestamp", 0.2),
+            r"row 2: got timestamp 0\.200000 s, expected 0\.100000 s: frame_index / fps \(20\)",
+        ),
         (TABLE, setting(9, "task_index", 9), "episode 1: got task_index 9, expected one of the 2 tasks"),
-        (TABLE, setting(9, "task_index", 0), r"episode 1: got tasks \['箱を置く', 'lift the box'\], expected \['箱を置く'\]"),
+        (
+            TABLE,
+            setting(9, "task_index", 0),
+            r"episode 1: got tasks \['箱を置く', 'lift the box'\], expected \['箱を置く'\]",
+        ),
         (TABLE, setting(9, "episode_index", 0), r"episode 0: got its rows in pieces \(again from row 9\)"),
         (TABLE, setting(9, "action", [np.inf, 0]), "action of episode 1: row 2: got inf, expected a number"),
-        (TABLE, setting(9, "observation.pose", [[1.0], [2.0]]), r"observation\.pose of episode 1: got a list of 1, expected 2"),
+        (
+            TABLE,
+            setting(9, "observation.pose", [[1.0], [2.0]]),
+            r"observation\.pose of episode 1: got a list of 1, expected 2",
+        ),
         (TABLE, setting(9, "observation.pose", None), r"observation\.pose of episode 1: got 1 rows without a value"),
-        (TABLE, setting(9, "observation.images.wrist", {"bytes": b"x" * 9}), "frame 2: got bytes of no known image format"),
+        (
+            TABLE,
+            setting(9, "observation.images.wrist", {"bytes": b"x" * 9}),
+            "frame 2: got bytes of no known image format",
+        ),
         (TABLE, setting(9, "observation.images.wrist", {"path": "a.png"}), "frame 2: got no bytes, expected an image"),
         (EPISODES, setting(1, "length", 6), r"episode 1: got dataset_from_index 7 to 12 and length 6"),
         (EPISODES, lambda rows: rows.pop(), "total_episodes: got 3, expected 2"),
@@ -309,7 +334,10 @@ def test_files_that_disagree_are_named_with_both_numbers(file, change, message, 
         ({"features": []}, "features: got list, expected an object"),
         ({"data_path": "../x/{chunk_index}"}, r"data_path: got '\.\./x/0', expected a path inside the data set"),
         ({"data_path": "/etc/passwd"}, "data_path: got '/etc/passwd', expected a path inside the data set"),
-        ({"data_path": "{chunk_index.__class__}"}, r"data_path: got '\{chunk_index.__class__\}', expected a path inside"),
+        (
+            {"data_path": "{chunk_index.__class__}"},
+            r"data_path: got '\{chunk_index.__class__\}', expected a path inside",
+        ),
         ({"data_path": "{chunk_index:099999999d}"}, r"expected a path inside"),
         ({"data_path": "{other}"}, r"data_path: got \{other\}, expected one of chunk_index, file_index"),
         ({"video_path": None}, "video_path: got None, expected a path"),
@@ -357,7 +385,7 @@ def test_cut_and_foreign_files_are_named(file, v3):
         with pytest.raises(FormatError, match=file.rpartition("/")[2].replace(".", r"\.")):
             read(v3)
     (v3 / file).unlink()
-    with pytest.raises(FormatError, match="no such file|got no file, expected"):
+    with pytest.raises(FormatError, match=r"no such file|got no file, expected"):
         read(v3)
 
 

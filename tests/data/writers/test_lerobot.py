@@ -116,7 +116,11 @@ def test_description_is_what_lerobot_expects(written, episodes):
     }
     video = info["features"]["observation.images.front"]
     assert (video["dtype"], video["shape"]) == ("video", [20, 24, 3])
-    assert (video["info"]["video.codec"], video["info"]["video.pix_fmt"], video["info"]["video.g"]) == ("h264", "yuv420p", 2)
+    assert (video["info"]["video.codec"], video["info"]["video.pix_fmt"], video["info"]["video.g"]) == (
+        "h264",
+        "yuv420p",
+        2,
+    )
     tasks = pq.read_table(written / "meta/tasks.parquet")
     assert tasks.to_pydict() == {"task_index": [0, 1], "task": ["hold 現場", "put it down"]}
     assert json.loads(tasks.schema.metadata[b"pandas"])["index_columns"] == ["task"]
@@ -166,7 +170,9 @@ def test_data_set_that_was_changed_since_is_not_taken_for_what_it_was(facts, epi
     LeRobotWriter().write(path, facts, episodes[:1])
     table = pq.read_table(path / TABLE)
     pq.write_table(table, path / TABLE, compression="zstd")
-    with pytest.raises(FormatError, match=r"file-000\.parquet: got sha256:.*changed since.*add the option streams=base"):
+    with pytest.raises(
+        FormatError, match=r"file-000\.parquet: got sha256:.*changed since.*add the option streams=base"
+    ):
         list(LeRobotReader().read(path))
     assert len(list(LeRobotReader().read(path, streams="base"))) == 1
     with pytest.raises(ReaderError, match="the data set brings its own facts; add the option streams=base"):
@@ -175,7 +181,11 @@ def test_data_set_that_was_changed_since_is_not_taken_for_what_it_was(facts, epi
 
 def test_terms_can_be_told_anew_when_it_is_read(written):
     episode = next(LeRobotReader().read(written, owner="plant", agreement="2026-07"))
-    assert (episode.metadata.owner, episode.metadata.agreement, episode.metadata.site) == ("plant", "2026-07", "simulation")
+    assert (episode.metadata.owner, episode.metadata.agreement, episode.metadata.site) == (
+        "plant",
+        "2026-07",
+        "simulation",
+    )
 
 
 def test_a_data_set_read_and_written_again_keeps_its_features(tmp_path):
@@ -265,7 +275,9 @@ def test_what_the_format_cannot_hold_is_refused_by_name(facts, episodes, tmp_pat
     with pytest.raises(DataError, match="got no control step at which every channel has a sample"):
         LeRobotWriter().write(path, facts, [Episode(episodes[0].metadata, {**episodes[0].streams, **late})])
     slow = dataclasses.replace(facts, control=dataclasses.replace(facts.control, period_s=0.3))
-    with pytest.raises(DataError, match=r"a control period of 0\.3 s, which is no whole number of rows per second.*give rate_hz"):
+    with pytest.raises(
+        DataError, match=r"a control period of 0\.3 s, which is no whole number of rows per second.*give rate_hz"
+    ):
         LeRobotWriter().write(path, slow, episodes)
     with pytest.raises(DataError, match="codec: got 'h265'; did you mean 'h264'"):
         LeRobotWriter(codec="h265")

@@ -14,10 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genba.data.readers.lerobot_layout import Feature, format_errors, open_parquet
+from genba.data.readers.robot_facts import to_float32
 from genba.errors import FormatError
-
-#: Whole numbers beyond this are not exact in float32.
-EXACT_IN_FLOAT32 = 1 << 24
 
 
 class EpisodeTables:
@@ -143,14 +141,7 @@ def numbers(path: Path, table: pa.Table, feature: Feature, *, what: str) -> tupl
         raw = array.to_numpy(zero_copy_only=False)
         if raw.dtype == object:
             raw = np.array([float("nan") if value is None else float(value) for value in raw])
-        with np.errstate(over="ignore"):
-            values = raw.astype(np.float32)
-        infinite = np.nonzero(np.isinf(values))[0]
-        if len(infinite):
-            row = int(infinite[0]) // feature.size
-            raise FormatError(path, f"{place}: row {row}: got {raw[infinite[0]]}, expected a number that float32 holds")
-        inexact = int((np.abs(raw) > EXACT_IN_FLOAT32).sum()) if raw.dtype.kind in "iu" else 0
-        return values.reshape(rows, feature.size), inexact
+        return to_float32(path, place, raw.reshape(rows, feature.size))
 
 
 def _flatten(path: Path, place: str, array: pa.Array, size: int) -> pa.Array:

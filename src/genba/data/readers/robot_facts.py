@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genba.errors import ConfigError, ReaderError, SpecError, nearest
+from genba.errors import ConfigError, FormatError, ReaderError, SpecError, nearest
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import ActionDimension, Control, Dimension, Embodiment, load_embodiment
 from genba.spec.episode import Episode
@@ -24,6 +24,9 @@ from genba.trust.digest import digest_json
 
 #: What the values of a log may be exceeded by on each side, as a share of their range.
 MARGIN = 0.1
+
+#: Whole numbers beyond this are not exact in float32.
+EXACT_IN_FLOAT32 = 1 << 24
 
 #: The option by which a user gives the facts.
 EMBODIMENT_OPTION = "facts of the machine: a registered id or a TOML file (default: derived from the log)"
@@ -47,6 +50,27 @@ def distinct_names(texts: Iterable[str]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
+
+
+def to_float32(path: Path, place: str, raw: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return numbers of any type as float32, and how many whole numbers float32 cannot hold exactly.
+
+    Args:
+        path: the file that they are from.
+        place: which they are, for errors; the first axis counts rows.
+        raw: numbers or truth values.
+
+    Raises:
+        FormatError: an infinite number, or one beyond float32.
+    """
+    with np.errstate(over="ignore"):
+        values = raw.astype(np.float32)
+    infinite = np.argwhere(np.isinf(values))
+    if len(infinite):
+        at = tuple(infinite[0].tolist())
+        raise FormatError(path, f"{place}: row {at[0]}: got {raw[at]}, expected a number that float32 holds")
+    inexact = int((np.abs(raw) > EXACT_IN_FLOAT32).sum()) if raw.dtype.kind in "iu" else 0
+    return values, inexact
 
 
 class Ranges:
@@ -77,17 +101,21 @@ class Ranges:
         return out
 
 
-def dimensions(names: Iterable[str], limits: Iterable[tuple[float, float]]) -> tuple[Dimension, ...]:
-    """Return a dimension of unit ``1`` for each name."""
-    found = zip(distinct_names(names), limits, strict=True)
-    return tuple(Dimension(name=name, unit="1", low=low, high=high) for name, (low, high) in found)
+def dimensions(
+    names: Sequence[str], limits: Iterable[tuple[float, float]], units: Sequence[str] = ()
+) -> tuple[Dimension, ...]:
+    """Return a dimension for each name, of unit ``1`` where ``units`` are not known."""
+    found = zip(distinct_names(names), limits, units or ["1"] * len(names), strict=True)
+    return tuple(Dimension(name=name, unit=unit, low=low, high=high) for name, (low, high), unit in found)
 
 
-def action_dimensions(names: Iterable[str], limits: Iterable[tuple[float, float]]) -> tuple[ActionDimension, ...]:
-    """Return an action dimension of unit ``1`` for each name; on a fault it holds, since what is safe is not known."""
+def action_dimensions(
+    names: Sequence[str], limits: Iterable[tuple[float, float]], units: Sequence[str] = ()
+) -> tuple[ActionDimension, ...]:
+    """Return an action dimension for each name; on a fault it holds, since what is safe is not known."""
     return tuple(
-        ActionDimension(name=name, unit="1", low=low, high=high, on_fault="hold", safe=min(max(0.0, low), high))
-        for name, (low, high) in zip(distinct_names(names), limits, strict=True)
+        ActionDimension(name=name, unit=unit, low=low, high=high, on_fault="hold", safe=min(max(0.0, low), high))
+        for name, (low, high), unit in zip(distinct_names(names), limits, units or ["1"] * len(names), strict=True)
     )
 
 
