@@ -183,6 +183,10 @@ class VideoWriter:
                 self._count += 1
         return start / self._rate_hz, self._count / self._rate_hz
 
+    def written_bytes(self) -> int:
+        """Return the size of the file so far; an encoder that looks ahead holds its first frames back."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def close(self) -> None:
         """Write what the encoder still holds and end the file."""
         with _writing(self.path):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from logs import lerobot as pictures
 from random_episodes import random_episode
 
 from genba.data.readers.lerobot import LeRobotReader
-from genba.data.video_files import VideoFile
+from genba.data.video_files import CODECS, VideoFile
 from genba.data.writers.lerobot import LeRobotWriter
 from genba.errors import DataError, FormatError, ReaderError, SpecError, StorageError
 from genba.spec.embodiment import load_embodiment
@@ -104,6 +105,22 @@ def test_frames_of_a_lossless_video_are_the_newest_at_each_row(facts, episodes, 
         np.testing.assert_array_equal(shown.streams["front"].values, expected)
 
 
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_every_codec_keeps_each_frame_at_its_row(codec, facts, tmp_path):
+    camera = dataclasses.replace(facts.camera[0], height=pictures.HEIGHT, width=pictures.WIDTH)
+    seeing = dataclasses.replace(facts, camera=(camera,))
+    made, number = [], 0
+    for length in (5, 4, 7):
+        plain = random_episode(seeing, length, num_steps=length, absent=frozenset({"joints", "force"}))
+        times_ns = plain.streams["action"].times_ns
+        frames = np.stack([pictures.picture(number + i) for i in range(length)])
+        made.append(Episode(plain.metadata, {**plain.streams, "front": Stream(times_ns, frames)}))
+        number += length
+    LeRobotWriter(codec=codec).write(tmp_path / "dataset", seeing, made)
+    shown = [e.streams["front"].values for e in LeRobotReader().read(tmp_path / "dataset", streams="base")]
+    assert [pictures.number_in(image) for images in shown for image in images] == list(range(number))
+
+
 def test_description_is_what_lerobot_expects(written, episodes):
     info = json.loads((written / "meta/info.json").read_text())
     lengths = [row["length"] for row in pq.read_table(written / "meta/episodes/chunk-000/file-000.parquet").to_pylist()]
@@ -189,9 +206,7 @@ def test_terms_can_be_told_anew_when_it_is_read(written):
 
 
 def test_a_data_set_read_and_written_again_keeps_its_features(tmp_path):
-    from logs.lerobot import write_v3
-
-    reader, source = LeRobotReader(), write_v3(tmp_path / "source")
+    reader, source = LeRobotReader(), pictures.write_v3(tmp_path / "source")
     LeRobotWriter(codec="h264-lossless").write(tmp_path / "copy", reader.embodiment(source), reader.read(source))
     old, new = (json.loads((p / "meta/info.json").read_text())["features"] for p in (source, tmp_path / "copy"))
     assert new["observation.state"]["names"] == ["x", "y", "gripper_pos"]

@@ -409,7 +409,7 @@ class _Videos:
     def add(self, key: str, frames: Iterable[np.ndarray]) -> dict[str, Any]:
         """Append the frames of one episode; return what its row says of them."""
         limit_bytes = self.choices.video_file_mb << 20
-        if self._writer is not None and self._writer.path.stat().st_size >= limit_bytes:
+        if self._writer is not None and self._writer.written_bytes() >= limit_bytes:
             self.close()
             self._number += 1
         chunk, file = divmod(self._number, CHUNKS_SIZE)
