@@ -1,1 +1,1 @@
-"""Foreign formats that episodes are written as, one file each; what a format cannot hold is said, never dropped."""
+"""Formats that episodes are written in for other people and their tools, one file each; the vault's own is ``shard``."""
