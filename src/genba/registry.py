@@ -35,6 +35,7 @@ READERS: dict[str, str] = {
 
 #: Writer name -> the ``Writer`` class.
 WRITERS: dict[str, str] = {
+    "hdf5": "genba.data.writers.hdf5:Hdf5Writer",
     "lerobot": "genba.data.writers.lerobot:LeRobotWriter",
 }
 

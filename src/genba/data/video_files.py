@@ -51,6 +51,8 @@ class VideoFile:
             if not container.streams.video:
                 raise FormatError(path, "got no video stream, expected one")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise FormatError(path, "got a codec that this FFmpeg does not know")
             self.time_base: Fraction = stream.time_base or Fraction(1)
             self.height, self.width = int(stream.codec_context.height), int(stream.codec_context.width)
             self.codec: str = stream.codec_context.name

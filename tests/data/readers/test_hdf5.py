@@ -131,14 +131,16 @@ def test_robomimic_comes_back_number_by_number(robomimic, caplog):
 
 
 def test_a_rate_that_is_not_stated_is_asked_for(aloha, tmp_path):
-    with pytest.raises(ReaderError, match=r"states no rate; give the option rate_hz; ALOHA's authors recorded at 50 Hz"):
+    with pytest.raises(
+        ReaderError, match=r"states no rate; give the option rate_hz; ALOHA's authors recorded at 50 Hz"
+    ):
         read(aloha)
     silent = made.write_robomimic(tmp_path / "silent.hdf5", rate_hz=None)
     with pytest.raises(ReaderError, match=r"silent\.hdf5: states no rate; give the option rate_hz$"):
         read(silent)
     assert read(silent, rate_hz=10)[0].streams["action"].times_ns[1] == 100_000_000
     for wrong in (0, -5, "fast", float("nan")):
-        with pytest.raises(ReaderError, match="option rate_hz: got .*, expected a number more than 0"):
+        with pytest.raises(ReaderError, match=r"option rate_hz: got .*, expected a number more than 0"):
             read(silent, rate_hz=wrong)
 
 
@@ -191,7 +193,11 @@ def change(path, key, values):
         ("action", np.zeros(6), r"/action: got float64\[6\], expected numbers \[steps, dimension\]"),
         ("action", np.zeros((0, 14)), "/action: got no step, expected at least one"),
         ("action", None, "got compress_len, observations at the top, expected ALOHA's"),
-        ("observations/images/cam_high", np.zeros((6, 100), np.uint8), "cam_high: frame 0: got bytes of no known image format"),
+        (
+            "observations/images/cam_high",
+            np.zeros((6, 100), np.uint8),
+            "cam_high: frame 0: got bytes of no known image format",
+        ),
         (
             "observations/qpos",
             np.array([b"x"] * 6, dtype=h5py.string_dtype()),
@@ -208,7 +214,9 @@ def test_what_the_layout_does_not_allow_is_named(key, values, message, tmp_path)
 
 def test_demonstrations_that_differ_are_named(robomimic):
     change(robomimic, "data/demo_10/obs/robot0_eef_pos", np.zeros((5, 4)))
-    message = r"data/demo_10: robot0_eef_pos: got numbers of \[4\], expected numbers of \[3\] as in lift\.hdf5 data/demo_2"
+    message = (
+        r"data/demo_10: robot0_eef_pos: got numbers of \[4\], expected numbers of \[3\] as in lift\.hdf5 data/demo_2"
+    )
     with pytest.raises(FormatError, match=message):
         read(robomimic)
 
@@ -217,7 +225,9 @@ def test_a_damaged_picture_is_named(tmp_path):
     path = made.write_aloha(tmp_path / "episode_0.hdf5", compressed=True)
     with h5py.File(path, "a") as file:
         file["observations/images/cam_high"][3] = 0
-    with pytest.raises(FormatError, match=r"episode_0\.hdf5: /observations/images/cam_high: frame 3: got bytes of no known"):
+    with pytest.raises(
+        FormatError, match=r"episode_0\.hdf5: /observations/images/cam_high: frame 3: got bytes of no known"
+    ):
         read(path, rate_hz=50)
 
 
@@ -233,7 +243,9 @@ def secret(tmp_path):
 
 def test_external_links_are_refused(aloha, secret):
     change(aloha, "observations/qpos", h5py.ExternalLink(str(secret), "/qpos"))
-    with pytest.raises(FormatError, match=r"/observations/qpos: got a link to '.*secret\.hdf5', .*links are not followed"):
+    with pytest.raises(
+        FormatError, match=r"/observations/qpos: got a link to '.*secret\.hdf5', .*links are not followed"
+    ):
         read(aloha, rate_hz=50)
 
 
@@ -268,7 +280,9 @@ def test_a_size_that_stored_bytes_cannot_have_is_refused(aloha):
         del file["observations/qpos"]
         # A terabyte of numbers that were never written.
         file.create_dataset("observations/qpos", (10**10, 14), np.float64, chunks=(1000, 14))
-    with pytest.raises(FormatError, match=r"qpos: got float64\[10000000000, 14\], 1120000000000 bytes, in 0 stored ones"):
+    with pytest.raises(
+        FormatError, match=r"qpos: got float64\[10000000000, 14\], 1120000000000 bytes, in 0 stored ones"
+    ):
         read(aloha, rate_hz=50)
 
 

@@ -49,12 +49,12 @@ class SafeGroup:
     def group(self, name: str) -> SafeGroup | None:
         """Return the group of this name, or None where there is none."""
         item = self._member(name)
-        return SafeGroup(self.path, item) if isinstance(item, _h5py().Group) else None
+        return SafeGroup(self.path, item) if isinstance(item, h5py_module().Group) else None
 
     def dataset(self, name: str) -> SafeDataset | None:
         """Return the data set of this name, or None where there is none."""
         item = self._member(name)
-        return SafeDataset(self.path, item) if isinstance(item, _h5py().Dataset) else None
+        return SafeDataset(self.path, item) if isinstance(item, h5py_module().Dataset) else None
 
     def text(self, attribute: str) -> str:
         """Return an attribute that is text, or nothing."""
@@ -71,7 +71,7 @@ class SafeGroup:
             return None if value is None else bool(np.all(value))
 
     def _member(self, name: str) -> Any:
-        h5py = _h5py()
+        h5py = h5py_module()
         with format_errors(self.path):
             # By the link, not by "in": a link that leads nowhere must be refused, not overlooked.
             link = self._group.get(name, getlink=True)
@@ -144,7 +144,7 @@ def open_file(path: Path) -> Iterator[SafeGroup]:
         FormatError: it is missing or not HDF5.
     """
     with format_errors(path):
-        file = _h5py().File(path, "r")
+        file = h5py_module().File(path, "r")
     try:
         yield SafeGroup(path, file)
     finally:
@@ -163,7 +163,12 @@ def format_errors(path: Path, place: str = "") -> Iterator[None]:
         raise FormatError(path, f"{place or 'the file'}: not HDF5 that can be read ({text})") from error
 
 
-def _h5py() -> Any:
+def h5py_module() -> Any:
+    """Return h5py.
+
+    Raises:
+        DataError: it is not installed; naming the extra that brings it.
+    """
     # Imported here: h5py comes with an extra.
     try:
         import h5py

@@ -1,7 +1,6 @@
 """Writes episodes as a LeRobotDataset v3.0: what LeRobot can hold for LeRobot, everything beside it for Genba.
 
-**Base tables.** One row per control step, in which every channel shows its newest sample at that moment. Rows begin when
-every channel of the episode has spoken. ``observation.state`` holds all telemetry (names ``channel.dimension``), or there is
+**Base tables.** One row per control step, in which every channel shows its newest sample (``control_steps``). ``observation.state`` holds all telemetry (names ``channel.dimension``), or there is
 one feature per channel where one of them is itself called ``state``; ``observation.images.<camera>`` are videos; ``action`` is
 what the machine was told; the instruction is the task. The time stamps of such rows are made up by the format: ``step / fps``.
 
@@ -33,12 +32,12 @@ from genba.data.readers.lerobot_streams import CLOCK, FACTS, FOLDER, FORMAT, PRO
 from genba.data.shard import metadata_to_json
 from genba.data.video_files import CODECS, VideoWriter
 from genba.data.writers import lerobot_statistics
+from genba.data.writers.control_steps import control_steps, newest_samples, sampled_streams
 from genba.data.writers.lerobot_statistics import FeatureStatistics
 from genba.errors import DataError, StorageError, nearest
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import CameraChannel, Embodiment, TelemetryChannel
 from genba.spec.episode import ACTION, Episode
-from genba.spec.streams import Stream
 from genba.spec.units import SECOND_NS, to_ns
 from genba.trust.digest import digest_file
 
@@ -145,8 +144,9 @@ class _Dataset:
         """Append one episode."""
         index = len(self.records)
         self._check_cameras(episode)
-        times_ns = self._rows(episode)
-        shown = {name: _newest(stream, times_ns) for name, stream in self._sampled(episode).items()}
+        streams = sampled_streams(self.embodiment, episode)
+        times_ns = control_steps(episode, streams, self.step_ns)
+        shown = newest_samples(streams, times_ns)
         columns = self._columns(episode, shown, index, times_ns)
         statistics = {key: lerobot_statistics.of_numbers(values) for key, values in columns.items()}
         place = self.data.write(_base_table(columns))
@@ -201,38 +201,6 @@ class _Dataset:
                 f"{[c.name for c in self.cameras]} as in the first episode: LeRobot's videos have a frame for every row; "
                 f"write such episodes into data sets of their own"
             )
-
-    def _rows(self, episode: Episode) -> np.ndarray:
-        """Return when each row of the base tables stands: at the machine's own control steps where they are regular."""
-        action = episode.streams.get(ACTION)
-        has_action = action is not None and len(action) > 0
-        start_ns = int(action.times_ns[0]) if has_action else episode.start_ns
-        end_ns = int(action.times_ns[-1]) if has_action else episode.end_ns
-        sampled = self._sampled(episode).values()
-        spoken_ns = max((int(stream.times_ns[0]) for stream in sampled), default=start_ns)
-        if has_action and self.choices.rate_hz is None:
-            off_ns = np.abs(np.diff(action.times_ns) - self.step_ns)
-            if len(off_ns) and int(off_ns.max()) <= self.step_ns // 4:
-                times_ns = action.times_ns[action.until(spoken_ns - 1) :]
-                return self._some_rows(episode, times_ns, spoken_ns, end_ns)
-        late = max(0, -(-(spoken_ns - start_ns) // self.step_ns))
-        times_ns = np.arange(start_ns + late * self.step_ns, end_ns + 1, self.step_ns, dtype=np.int64)
-        return self._some_rows(episode, times_ns, spoken_ns, end_ns)
-
-    def _some_rows(self, episode: Episode, times_ns: np.ndarray, spoken_ns: int, end_ns: int) -> np.ndarray:
-        if not len(times_ns):
-            raise DataError(
-                f"{episode.metadata.episode_id}: got no control step at which every channel has a sample (the last one "
-                f"begins at {spoken_ns} ns, the episode ends at {end_ns} ns); LeRobot's tables need at least one row"
-            )
-        return times_ns
-
-    def _sampled(self, episode: Episode) -> dict[str, Stream]:
-        """Return the streams that the base tables show."""
-        names = [channel.name for channel in (*self.embodiment.telemetry, *self.embodiment.camera)]
-        if self.embodiment.action.continuous:
-            names.append(ACTION)
-        return {name: episode.streams[name] for name in names if len(episode.streams.get(name, ()))}
 
     def _columns(
         self, episode: Episode, shown: Mapping[str, np.ndarray], index: int, times_ns: np.ndarray
@@ -474,11 +442,6 @@ def _signals(embodiment: Embodiment) -> dict[str, list[TelemetryChannel]]:
     if any(channel.name == "state" for channel in channels):
         return {f"observation.{channel.name}": [channel] for channel in channels}
     return {"observation.state": channels} if channels else {}
-
-
-def _newest(stream: Stream, times_ns: np.ndarray) -> np.ndarray:
-    """Return which sample is the newest at each time; every time is at or after the first sample."""
-    return np.searchsorted(stream.times_ns, times_ns, side="right") - 1
 
 
 def _base_table(columns: Mapping[str, np.ndarray]) -> pa.Table:
