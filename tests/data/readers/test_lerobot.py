@@ -284,7 +284,7 @@ def test_other_folders_and_versions_are_told_apart(v3, tmp_path):
         (
             TABLE,
             setting(9, "task_index", 0),
-            r"episode 1: got tasks \['箱を置く', 'lift the box'\], expected \['箱を置く'\]",
+            r"episode 1: got tasks \['箱を置く', 'lift the box'\], expected of \['箱を置く'\]",
         ),
         (TABLE, setting(9, "episode_index", 0), r"episode 0: got its rows in pieces \(again from row 9\)"),
         (TABLE, setting(9, "action", [np.inf, 0]), "action of episode 1: row 2: got inf, expected a number"),

@@ -11,6 +11,7 @@ Read next: ``lerobot_layout``, what a data set says about itself; ``writers.lero
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -40,7 +41,8 @@ from genba.data.readers.options import PROVENANCE as TERMS
 from genba.data.readers.options import provenance
 from genba.data.shard import metadata_from_json
 from genba.data.video_files import VideoFile, decode_picture
-from genba.errors import ConfigError, FormatError, ReaderError
+from genba.errors import ConfigError, FormatError, ReaderError, SpecError
+from genba.spec.conformance import check_episode
 from genba.spec.embodiment import ActionSpace, CameraChannel, Embodiment, InstructionChannel, TelemetryChannel
 from genba.spec.episode import ACTION, Episode, EpisodeMetadata
 from genba.spec.streams import Stream
@@ -99,7 +101,7 @@ class LeRobotReader:
             ReaderError: an option does not fit the data set.
         """
         path = Path(path)
-        given = provenance(self, options)
+        given = provenance(self, options, **_recorded_terms(path))
         if _is_native(path, options):
             yield from _read_native(path, options)
             return
@@ -268,8 +270,10 @@ def _read_episode(
     if unknown:
         raise FormatError(file, f"{what}: got task_index {unknown[0]}, expected one of the {len(layout.tasks)} tasks")
     spoken = list(dict.fromkeys(layout.tasks[int(task)] for task in tasks))
-    if set(spoken) != set(entry.tasks):
-        raise FormatError(file, f"{what}: got tasks {spoken}, expected {list(entry.tasks)} as in the list of episodes")
+    if not set(spoken) <= set(entry.tasks):
+        raise FormatError(
+            file, f"{what}: got tasks {spoken}, expected of {list(entry.tasks)} as in the list of episodes"
+        )
     state = hashlib.sha256("\n".join(spoken).encode())
     streams: dict[str, Stream] = {}
     for name, feature in facts.telemetry.items():
@@ -441,7 +445,7 @@ def _native_embodiment(path: Path, options: Mapping[str, Any]) -> Embodiment:
         raise ReaderError(f"{path}: option embodiment: the data set brings its own facts; add the option streams=base")
     try:
         return read_toml(path / FACTS, Embodiment)
-    except (ConfigError, OSError, ValueError) as error:
+    except (ConfigError, OSError, ValueError, RecursionError) as error:
         raise FormatError(path / FACTS, f"not the facts of a machine ({error})") from error
 
 
@@ -454,7 +458,7 @@ def _read_native(path: Path, options: Mapping[str, Any]) -> Iterator[Episode]:
         if record.get("format") != FORMAT:
             raise FormatError(file, f"got format {record.get('format')!r}, expected {FORMAT!r}")
         entries = [
-            (metadata_from_json({**entry["metadata"], **given}), {str(k): int(v) for k, v in entry["samples"].items()})
+            (_metadata({**entry["metadata"], **given}), {str(k): int(v) for k, v in entry["samples"].items()})
             for entry in record["episodes"]
         ]
         digests = dict(record["files"])
@@ -465,10 +469,48 @@ def _read_native(path: Path, options: Mapping[str, Any]) -> Iterator[Episode]:
         for index, (metadata, samples) in enumerate(entries):
             if metadata.embodiment_id != embodiment.id:
                 raise FormatError(file, f"episode {index}: got {metadata.embodiment_id!r}, expected {embodiment.id!r}")
-            yield Episode(metadata, {name: tables[name].stream(index, count) for name, count in samples.items()})
+            episode = Episode(metadata, {name: tables[name].stream(index, count) for name, count in samples.items()})
+            try:
+                check_episode(embodiment, episode)
+            except SpecError as error:
+                raise FormatError(path, f"episode {index}: {error}") from error
+            yield episode
     finally:
         for table in tables.values():
             table.tables.close()
+
+
+def _metadata(table: Mapping[str, Any]) -> EpisodeMetadata:
+    """Return an episode's metadata from JSON that anybody may have written.
+
+    Raises:
+        TypeError: a field that is not there, or not of its type.
+    """
+    metadata = metadata_from_json(table)
+    for field in dataclasses.fields(metadata):
+        value = getattr(metadata, field.name)
+        if field.name in ("outcome", "calibration"):
+            continue
+        if type(value) is not int if field.name == "seed" else not is_text(value):
+            raise TypeError(f"{field.name}: got {value!r}")
+    return metadata
+
+
+def _recorded_terms(path: Path) -> dict[str, str]:
+    """Return owner, site, jurisdiction and agreement where Genba recorded them beside a data set.
+
+    They hold for the base tables too, also after those were changed. Where episodes differ all are named, which no
+    agreement matches by accident.
+    """
+    if not (path / PROVENANCE).is_file():
+        return {}
+    with format_errors(path / PROVENANCE, "a record of provenance"):
+        record = json.loads((path / PROVENANCE).read_bytes())
+        plural = {"owner": "owners", "site": "sites", "jurisdiction": "jurisdictions", "agreement": "agreements"}
+        terms = {name: " and ".join(record[key]) for name, key in plural.items() if record[key]}
+        if not all(map(is_text, terms.values())):
+            raise ValueError("terms that are not text")
+        return terms
 
 
 class _SideTable:

@@ -186,7 +186,8 @@ def _features(path: Path, table: Any) -> tuple[Feature, ...]:
         whole = isinstance(shape, list) and all(type(n) is int and 0 < n < 1 << 31 for n in shape)
         if not whole or not 1 <= len(shape) <= 5 or math.prod(shape) >= 1 << 31:
             raise FormatError(path, f"features.{key}.shape: got {shape!r}, expected one to five positive sizes")
-        info = entry.get("info") if isinstance(entry.get("info"), dict) else {}
+        # v2.1 calls it video_info.
+        info = next((v for v in (entry.get("info"), entry.get("video_info")) if isinstance(v, dict)), {})
         is_depth = bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
         if dtype in ("video", "image"):
             shape = _picture_shape(path, key, shape, entry.get("names"))
