@@ -11,19 +11,15 @@ Read next: ``lerobot_layout``, what a data set says about itself; ``writers.lero
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from genba.config import read_toml
 from genba.data.readers import robot_facts
 from genba.data.readers.lerobot_layout import (
     INFO,
@@ -31,23 +27,32 @@ from genba.data.readers.lerobot_layout import (
     Feature,
     Layout,
     format_errors,
-    is_text,
     looks_like_dataset,
     read_layout,
 )
-from genba.data.readers.lerobot_streams import FACTS, FOLDER, FORMAT, PROVENANCE, table_stream
+from genba.data.readers.lerobot_streams import (
+    PROVENANCE,
+    has_side_tables,
+    native_embodiment,
+    native_episodes,
+    recorded_terms,
+)
 from genba.data.readers.lerobot_tables import EpisodeTables, column, numbers, whole_numbers
 from genba.data.readers.options import PROVENANCE as TERMS
 from genba.data.readers.options import provenance
-from genba.data.shard import metadata_from_json
 from genba.data.video_files import VideoFile, decode_picture
-from genba.errors import ConfigError, FormatError, ReaderError, SpecError
-from genba.spec.conformance import check_episode
-from genba.spec.embodiment import ActionSpace, CameraChannel, Embodiment, InstructionChannel, TelemetryChannel
+from genba.errors import FormatError, ReaderError
+from genba.spec.embodiment import (
+    ActionDimension,
+    ActionSpace,
+    CameraChannel,
+    Embodiment,
+    InstructionChannel,
+    TelemetryChannel,
+)
 from genba.spec.episode import ACTION, Episode, EpisodeMetadata
 from genba.spec.streams import Stream
 from genba.spec.units import SECOND_NS
-from genba.trust.digest import digest_file
 
 #: How far the ``timestamp`` column may be from ``frame_index / fps``, in seconds: LeRobot's own tolerance.
 TIMESTAMP_TOLERANCE_S = 1e-4
@@ -85,7 +90,7 @@ class LeRobotReader:
         path = Path(path)
         provenance(self, options)
         if _is_native(path, options):
-            return _native_embodiment(path, options)
+            return native_embodiment(path)
         return _facts(read_layout(path), options).embodiment
 
     def read(self, path: Path, **options: Any) -> Iterator[Episode]:
@@ -101,9 +106,10 @@ class LeRobotReader:
             ReaderError: an option does not fit the data set.
         """
         path = Path(path)
-        given = provenance(self, options, **_recorded_terms(path))
+        given = provenance(self, options, **recorded_terms(path))
         if _is_native(path, options):
-            yield from _read_native(path, options)
+            terms = {name: str(options[name]) for name in TERMS if options.get(name)}
+            yield from native_episodes(path, terms)
             return
         layout = read_layout(path)
         facts = _facts(layout, options)
@@ -178,60 +184,55 @@ def _facts(layout: Layout, options: Mapping[str, Any]) -> _Facts:
     """Derive the machine's facts from the features and from every value."""
     facts = _Facts(layout)
     ranges = _scan(layout, facts)
-    rate_hz = layout.rate_hz
-    telemetry = [
-        TelemetryChannel(
-            name=name,
-            rate_hz=rate_hz,
-            frame="none",
-            history_s=1 / rate_hz,
-            dimension=robot_facts.dimensions(
-                feature.names, [(0.0, 1.0)] * feature.size if feature.dtype == "bool" else ranges.limits(feature.key)
-            ),
-        )
-        for name, feature in facts.telemetry.items()
-    ]
-    if facts.num_tasks:
-        task = robot_facts.dimensions(["task"], [(0.0, float(facts.num_tasks - 1))])
-        telemetry.append(
-            TelemetryChannel(name="task", rate_hz=rate_hz, frame="none", history_s=1 / rate_hz, dimension=task)
-        )
-    cameras = [
-        CameraChannel(
-            name=name,
-            rate_hz=rate_hz,
-            frame="none",
-            history_s=1 / rate_hz,
-            height=feature.shape[0],
-            width=feature.shape[1],
-        )
-        for name, feature in facts.cameras.items()
-    ]
-    names, limits = [], []
-    for feature in facts.actions:
-        prefix = feature.key.removeprefix(ACTION).removeprefix(".")
-        names += [f"{prefix}.{name}" if prefix else name for name in feature.names]
-        limits += ranges.limits(feature.key)
     longest = max((len(task.encode()) for task in layout.tasks.values()), default=0)
-    instruction = (InstructionChannel(name="instruction", max_bytes=max(64, longest)),) if longest else ()
-    if not (telemetry or cameras or instruction):
-        raise ReaderError(f"{layout.root}: got no feature that a channel can hold ({facts.left_out})")
     try:
         machine = Embodiment(
             id="log/unnamed@1",
             description=f"Derived from a LeRobotDataset of {layout.robot_type}; units and limits are not stated.",
-            control=robot_facts.control(rate_hz),
-            action=ActionSpace(continuous=robot_facts.action_dimensions(names, limits)),
-            telemetry=tuple(telemetry),
-            camera=tuple(cameras),
-            instruction=instruction,
+            control=robot_facts.control(layout.rate_hz),
+            action=ActionSpace(continuous=_action_dimensions(facts, ranges)),
+            telemetry=_telemetry(facts, ranges),
+            camera=tuple(
+                CameraChannel(name=name, height=feature.shape[0], width=feature.shape[1], **_clock(layout.rate_hz))
+                for name, feature in facts.cameras.items()
+            ),
+            instruction=(InstructionChannel(name="instruction", max_bytes=max(64, longest)),) if longest else (),
         )
     except ValueError as error:
-        raise FormatError(layout.root / INFO, f"not the facts of a machine ({error})") from error
+        raise FormatError(
+            layout.root / INFO, f"not the facts of a machine ({error}); left out: {facts.left_out or 'nothing'}"
+        ) from error
     facts.embodiment = robot_facts.named_by_content(f"lerobot {layout.robot_type}", machine)
     if options.get("embodiment"):
         facts.embodiment = robot_facts.given_embodiment(layout.root, options["embodiment"], facts.embodiment)
     return facts
+
+
+def _clock(rate_hz: float) -> dict[str, Any]:
+    return {"rate_hz": rate_hz, "history_s": 1 / rate_hz, "frame": "none"}
+
+
+def _telemetry(facts: _Facts, ranges: robot_facts.Ranges) -> tuple[TelemetryChannel, ...]:
+    clock = _clock(facts.layout.rate_hz)
+    channels = []
+    for name, feature in facts.telemetry.items():
+        limits = [(0.0, 1.0)] * feature.size if feature.dtype == "bool" else ranges.limits(feature.key)
+        dimension = robot_facts.dimensions(feature.names, limits)
+        channels.append(TelemetryChannel(name=name, dimension=dimension, **clock))
+    if facts.num_tasks:
+        dimension = robot_facts.dimensions(["task"], [(0.0, float(facts.num_tasks - 1))])
+        channels.append(TelemetryChannel(name="task", dimension=dimension, **clock))
+    return tuple(channels)
+
+
+def _action_dimensions(facts: _Facts, ranges: robot_facts.Ranges) -> tuple[ActionDimension, ...]:
+    names: list[str] = []
+    limits: list[tuple[float, float]] = []
+    for feature in facts.actions:
+        prefix = feature.key.removeprefix(ACTION).removeprefix(".")
+        names += [f"{prefix}.{name}" if prefix else name for name in feature.names]
+        limits += ranges.limits(feature.key)
+    return robot_facts.action_dimensions(names, limits)
 
 
 def _scan(layout: Layout, facts: _Facts) -> robot_facts.Ranges:
@@ -246,6 +247,12 @@ def _scan(layout: Layout, facts: _Facts) -> robot_facts.Ranges:
             values, _ = numbers(entry.data_file, table, feature, what=f"episode {entry.index}")
             ranges.add(feature.key, values)
         tasks = whole_numbers(entry.data_file, table, "task_index")
+        unknown = sorted(set(tasks.tolist()) - set(layout.tasks))
+        if unknown:
+            raise FormatError(
+                entry.data_file,
+                f"episode {entry.index}: got task_index {unknown[0]}, expected one of the {len(layout.tasks)} tasks",
+            )
         if bool((tasks != tasks[0]).any()):
             facts.num_tasks = max(layout.tasks, default=0) + 1
     tables.close()
@@ -266,9 +273,6 @@ def _read_episode(
     times_ns = _times(layout, entry, table)
     later_ns = times_ns + round(SECOND_NS / layout.rate_hz)
     tasks = whole_numbers(file, table, "task_index")
-    unknown = sorted(set(tasks.tolist()) - set(layout.tasks))
-    if unknown:
-        raise FormatError(file, f"{what}: got task_index {unknown[0]}, expected one of the {len(layout.tasks)} tasks")
     spoken = list(dict.fromkeys(layout.tasks[int(task)] for task in tasks))
     if not set(spoken) <= set(entry.tasks):
         raise FormatError(
@@ -432,118 +436,12 @@ class _Videos:
 
 
 def _is_native(path: Path, options: Mapping[str, Any]) -> bool:
-    wanted = options.get("streams") or ("native" if (path / PROVENANCE).is_file() else "base")
+    has_streams = has_side_tables(path)
+    wanted = options.get("streams") or ("native" if has_streams else "base")
     if wanted not in ("native", "base"):
         raise ReaderError(f"{path}: option streams: got {wanted!r}, expected 'native' or 'base'")
-    if wanted == "native" and not (path / PROVENANCE).is_file():
+    if wanted == "native" and not has_streams:
         raise ReaderError(f"{path}: option streams: got 'native', but there is no {PROVENANCE}; expected 'base'")
-    return wanted == "native"
-
-
-def _native_embodiment(path: Path, options: Mapping[str, Any]) -> Embodiment:
-    if options.get("embodiment"):
+    if wanted == "native" and options.get("embodiment"):
         raise ReaderError(f"{path}: option embodiment: the data set brings its own facts; add the option streams=base")
-    try:
-        return read_toml(path / FACTS, Embodiment)
-    except (ConfigError, OSError, ValueError, RecursionError) as error:
-        raise FormatError(path / FACTS, f"not the facts of a machine ({error})") from error
-
-
-def _read_native(path: Path, options: Mapping[str, Any]) -> Iterator[Episode]:
-    """Yield the episodes that Genba wrote, from their side tables."""
-    embodiment = _native_embodiment(path, options)
-    file, given = path / PROVENANCE, {name: str(options[name]) for name in TERMS if options.get(name)}
-    with format_errors(file, "a record of provenance"):
-        record = json.loads(file.read_bytes())
-        if record.get("format") != FORMAT:
-            raise FormatError(file, f"got format {record.get('format')!r}, expected {FORMAT!r}")
-        entries = [
-            (_metadata({**entry["metadata"], **given}), {str(k): int(v) for k, v in entry["samples"].items()})
-            for entry in record["episodes"]
-        ]
-        digests = dict(record["files"])
-    for name, digest in digests.items():
-        _check_digest(path, name, digest)
-    tables = {name: _SideTable(path, name) for name in sorted({name for _, samples in entries for name in samples})}
-    try:
-        for index, (metadata, samples) in enumerate(entries):
-            if metadata.embodiment_id != embodiment.id:
-                raise FormatError(file, f"episode {index}: got {metadata.embodiment_id!r}, expected {embodiment.id!r}")
-            episode = Episode(metadata, {name: tables[name].stream(index, count) for name, count in samples.items()})
-            try:
-                check_episode(embodiment, episode)
-            except SpecError as error:
-                raise FormatError(path, f"episode {index}: {error}") from error
-            yield episode
-    finally:
-        for table in tables.values():
-            table.tables.close()
-
-
-def _metadata(table: Mapping[str, Any]) -> EpisodeMetadata:
-    """Return an episode's metadata from JSON that anybody may have written.
-
-    Raises:
-        TypeError: a field that is not there, or not of its type.
-    """
-    metadata = metadata_from_json(table)
-    for field in dataclasses.fields(metadata):
-        value = getattr(metadata, field.name)
-        if field.name in ("outcome", "calibration"):
-            continue
-        if type(value) is not int if field.name == "seed" else not is_text(value):
-            raise TypeError(f"{field.name}: got {value!r}")
-    return metadata
-
-
-def _recorded_terms(path: Path) -> dict[str, str]:
-    """Return owner, site, jurisdiction and agreement where Genba recorded them beside a data set.
-
-    They hold for the base tables too, also after those were changed. Where episodes differ all are named, which no
-    agreement matches by accident.
-    """
-    if not (path / PROVENANCE).is_file():
-        return {}
-    with format_errors(path / PROVENANCE, "a record of provenance"):
-        record = json.loads((path / PROVENANCE).read_bytes())
-        plural = {"owner": "owners", "site": "sites", "jurisdiction": "jurisdictions", "agreement": "agreements"}
-        terms = {name: " and ".join(record[key]) for name, key in plural.items() if record[key]}
-        if not all(map(is_text, terms.values())):
-            raise ValueError("terms that are not text")
-        return terms
-
-
-class _SideTable:
-    """One stream of every episode that Genba wrote."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        if not is_text(name) or not re.fullmatch(r"[a-z0-9_.]+", name) or name.startswith("."):
-            raise FormatError(path / PROVENANCE, f"got a stream named {name!r}, expected lower-case letters and digits")
-        self.folder, self.tables = path / FOLDER / name, EpisodeTables()
-        self._all = sorted(self.folder.glob("*/*.parquet"))
-        self._files = {episode: file for file in self._all for episode in self.tables.episodes(file)}
-
-    def stream(self, episode: int, count: int) -> Stream:
-        """Return the stream of one episode, which has ``count`` samples."""
-        file = self._files.get(episode)
-        if file is None and count == 0 and self._all:
-            return table_stream(self._all[0], self.tables.no_rows(self._all[0], ["t_ns", "value"]))
-        found = 0 if file is None else self.tables.count(file, episode)
-        if file is None or found != count:
-            raise FormatError(
-                self.folder, f"episode {episode}: got {found} samples, expected {count} as {PROVENANCE} says"
-            )
-        return table_stream(file, self.tables.rows(file, episode, ["t_ns", "value"]))
-
-
-def _check_digest(path: Path, name: str, digest: str) -> None:
-    if not is_text(name) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise FormatError(path / PROVENANCE, f"files: got {name!r}, expected a path inside the data set")
-    with format_errors(path / name, "a file"):
-        found = digest_file(path / name)
-    if found != digest:
-        raise FormatError(
-            path / name,
-            f"got {found}, expected {digest} as {PROVENANCE} says: changed since Genba wrote it; to read the changed data "
-            f"set from LeRobot's own tables, add the option streams=base",
-        )
+    return wanted == "native"

@@ -248,7 +248,7 @@ def _tasks_v21(root: Path) -> dict[int, str]:
 def _tasks(path: Path, pairs: list[tuple[Any, Any]]) -> dict[int, str]:
     tasks: dict[int, str] = {}
     for index, text in pairs:
-        if type(index) is not int or not is_text(text) or index in tasks:
+        if type(index) is not int or index < 0 or not is_text(text) or index in tasks:
             raise FormatError(path, f"got task {index!r}: {text!r}, expected a distinct number and a sentence")
         tasks[index] = text
     return tasks

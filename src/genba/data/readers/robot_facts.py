@@ -63,7 +63,8 @@ def to_float32(path: Path, place: str, raw: np.ndarray) -> tuple[np.ndarray, int
     Raises:
         FormatError: an infinite number, or one beyond float32.
     """
-    with np.errstate(over="ignore"):
+    # Of a NaN with a payload that float32 lacks, NumPy warns as of an invalid value; it stays a NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
         values = raw.astype(np.float32)
     infinite = np.argwhere(np.isinf(values))
     if len(infinite):
