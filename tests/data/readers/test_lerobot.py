@@ -377,6 +377,14 @@ def test_a_video_without_a_frame_for_each_row_is_refused(v21):
         read(v21)
 
 
+def test_a_codec_that_is_not_known_is_refused(v3):
+    data = (v3 / VIDEO).read_bytes()
+    assert data.count(b"avc1") >= 1
+    (v3 / VIDEO).write_bytes(data.replace(b"avc1", b"zzzz"))
+    with pytest.raises(FormatError, match=r"file-000\.mp4: got a codec that this FFmpeg does not know"):
+        read(v3)
+
+
 @pytest.mark.parametrize("file", [INFO, TABLE, EPISODES, VIDEO, "meta/tasks.parquet"])
 def test_cut_and_foreign_files_are_named(file, v3):
     data = (v3 / file).read_bytes()

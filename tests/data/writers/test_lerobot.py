@@ -198,6 +198,15 @@ def test_data_set_that_was_changed_since_is_not_taken_for_what_it_was(facts, epi
         LeRobotReader().embodiment(path, embodiment=EVERYTHING)
 
 
+def test_tables_that_nobody_named_are_refused(facts, episodes, tmp_path):
+    path = tmp_path / "dataset"
+    LeRobotWriter().write(path, facts, episodes[:1])
+    source = path / "streams/force/chunk-000/file-000.parquet"
+    source.with_name("file-001.parquet").write_bytes(source.read_bytes())
+    with pytest.raises(FormatError, match=r"file-001\.parquet: got a table that meta/provenance\.json does not name"):
+        list(LeRobotReader().read(path))
+
+
 def test_terms_can_be_told_anew_when_it_is_read(written):
     episode = next(LeRobotReader().read(written, owner="plant", agreement="2026-07"))
     assert (episode.metadata.owner, episode.metadata.agreement, episode.metadata.site) == (
