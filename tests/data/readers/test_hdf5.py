@@ -286,6 +286,21 @@ def test_a_size_that_stored_bytes_cannot_have_is_refused(aloha):
         read(aloha, rate_hz=50)
 
 
+def test_what_the_layout_does_not_know_is_named(aloha):
+    with h5py.File(aloha, "a") as file:
+        file["relative_action"] = np.zeros((made.STEPS, 14))
+        file.create_group("observations/touch")
+    (episode,) = read(aloha, rate_hz=50)
+    assert episode.metadata.source.endswith("at 50 Hz; left out: observations/touch, relative_action")
+
+
+def test_a_name_that_is_no_text_is_refused(aloha):
+    with h5py.File(aloha, "a") as file:
+        file["observations"].create_dataset(b"q\xff", data=np.zeros(made.STEPS))
+    with pytest.raises(FormatError, match=r"/observations: got a member named b'q\\xff', expected UTF-8"):
+        read(aloha, rate_hz=50)
+
+
 def test_other_files_are_not_recognised(aloha, tmp_path):
     reader, other = Hdf5Reader(), tmp_path / "other.hdf5"
     assert not reader.recognises(tmp_path / "none.hdf5")

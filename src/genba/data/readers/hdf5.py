@@ -39,7 +39,7 @@ from genba.data.readers.hdf5_layouts import (
 )
 from genba.data.readers.options import provenance
 from genba.data.video_files import decode_picture
-from genba.errors import FormatError, ReaderError
+from genba.errors import DataError, FormatError, ReaderError
 from genba.spec.embodiment import ActionSpace, CameraChannel, Embodiment, InstructionChannel, TelemetryChannel
 from genba.spec.episode import ACTION, Episode, EpisodeMetadata
 from genba.spec.streams import Stream
@@ -78,6 +78,9 @@ class Hdf5Reader:
             return layout == "aloha" or (layout == "robomimic" and path.is_file())
         except (ReaderError, OSError):
             return False
+        except DataError:
+            # It begins as HDF5, and h5py is missing: reading it says so, which "no log that a reader knows" would not.
+            return True
 
     def embodiment(self, path: Path, **options: Any) -> Embodiment:
         """Return the facts of the machine: as the user gives them, or derived from all values.
@@ -150,49 +153,37 @@ def _facts(path: Path, log: Log, rate_hz: float, options: Mapping[str, Any]) -> 
                 dataset = dataset_at(group, signal.key)
                 for block in dataset.blocks():
                     ranges.add(name, _numbers(dataset, block, signal))
-    telemetry = tuple(
-        TelemetryChannel(
-            name=name,
-            rate_hz=rate_hz,
-            frame="none",
-            history_s=1 / rate_hz,
-            dimension=robot_facts.dimensions(_names(log, signal), ranges.limits(name), _units(log, signal)),
-        )
-        for name, signal in first.channels.items()
-        if signal.kind == "numbers"
-    )
-    cameras = tuple(
-        CameraChannel(
-            name=name,
-            rate_hz=rate_hz,
-            frame="none",
-            history_s=1 / rate_hz,
-            height=signal.shape[0],
-            width=signal.shape[1],
-        )
-        for name, signal in first.channels.items()
-        if signal.kind != "numbers"
-    )
+    clock: dict[str, Any] = {"rate_hz": rate_hz, "history_s": 1 / rate_hz, "frame": "none"}
     longest = max(len(demonstration.instruction.encode()) for demonstration in log.demonstrations)
     try:
-        facts = robot_facts.named_by_content(
-            log.machine,
-            Embodiment(
-                id="log/unnamed@1",
-                description=f"Derived from HDF5 in {log.layout}'s layout; limits are not stated.",
-                control=robot_facts.control(rate_hz),
-                action=ActionSpace(
-                    continuous=robot_facts.action_dimensions(
-                        _names(log, first.action), ranges.limits(""), _units(log, first.action)
-                    )
-                ),
-                telemetry=telemetry,
-                camera=cameras,
-                instruction=(InstructionChannel(name="instruction", max_bytes=max(64, longest)),) if longest else (),
+        facts = Embodiment(
+            id="log/unnamed@1",
+            description=f"Derived from HDF5 in {log.layout}'s layout; limits are not stated.",
+            control=robot_facts.control(rate_hz),
+            action=ActionSpace(
+                continuous=robot_facts.action_dimensions(
+                    _names(log, first.action), ranges.limits(""), _units(log, first.action)
+                )
             ),
+            telemetry=tuple(
+                TelemetryChannel(
+                    name=name,
+                    dimension=robot_facts.dimensions(_names(log, signal), ranges.limits(name), _units(log, signal)),
+                    **clock,
+                )
+                for name, signal in first.channels.items()
+                if signal.kind == "numbers"
+            ),
+            camera=tuple(
+                CameraChannel(name=name, height=signal.shape[0], width=signal.shape[1], **clock)
+                for name, signal in first.channels.items()
+                if signal.kind != "numbers"
+            ),
+            instruction=(InstructionChannel(name="instruction", max_bytes=max(64, longest)),) if longest else (),
         )
     except ValueError as error:
         raise FormatError(first.file, f"not the facts of a machine ({error})") from error
+    facts = robot_facts.named_by_content(log.machine, facts)
     return robot_facts.given_embodiment(path, options["embodiment"], facts) if options.get("embodiment") else facts
 
 
@@ -247,7 +238,6 @@ def _read(
         for name, signal in (*demonstration.channels.items(), (ACTION, demonstration.action)):
             dataset = dataset_at(group, signal.key)
             rows = dataset.read()
-            # Trailing zeros are not kept by numbers of bytes that are one string each, so their type is part of it.
             state.update(f"{signal.key} {rows.dtype.str} {rows.shape}".encode() + np.ascontiguousarray(rows).tobytes())
             if signal.kind == "numbers":
                 values = _numbers(dataset, rows, signal)

@@ -44,7 +44,12 @@ class SafeGroup:
     def names(self) -> list[str]:
         """Return the names of everything in it."""
         with format_errors(self.path):
-            return sorted(str(name) for name in self._group)
+            names = list(self._group)
+            # h5py gives bytes where a name is not UTF-8; whoever writes it down later could not.
+            odd = [name for name in names if not isinstance(name, str)]
+            if odd:
+                raise FormatError(self.path, f"{self._group.name}: got a member named {odd[0]!r}, expected UTF-8")
+            return sorted(names)
 
     def group(self, name: str) -> SafeGroup | None:
         """Return the group of this name, or None where there is none."""

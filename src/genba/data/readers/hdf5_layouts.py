@@ -22,6 +22,9 @@ from genba.data.video_files import picture_size
 from genba.errors import FormatError, ReaderError
 from genba.spec.episode import ACTION
 
+#: Why something beside what a layout is made of is left out.
+UNKNOWN = "which the layout does not know"
+
 #: A signal of more numbers per step than this is a picture or a map, not telemetry.
 MAX_DIMENSIONS = 1024
 
@@ -165,6 +168,8 @@ def _aloha(file: Path, root: SafeGroup) -> Demonstration:
     if "base_action" in root.names():
         # What the wheels of a mobile ALOHA were told; it belongs to the arms' action in no fixed order.
         left_out["base_action"] = "the command of a mobile base, beside the arms' action"
+    known = ("observations", "action", "compress_len", *left_out)
+    left_out |= {name: UNKNOWN for name in root.names() if name not in known}
     return _demonstration(file, root, "", action, "action", signals, left_out)
 
 
@@ -178,7 +183,8 @@ def _robomimic(file: Path, root: SafeGroup) -> tuple[str, float, list[Demonstrat
     problem = _json_object(data.text("problem_info"))
     masks = _masks(root)
     demonstrations = []
-    for name in sorted(data.names(), key=lambda name: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", name)]):
+    # demo_2 before demo_10.
+    for name in sorted(data.names(), key=lambda name: re.sub(r"\d+", lambda digits: digits.group().zfill(12), name)):
         group = data.group(name)
         if group is None:
             raise FormatError(file, f"data/{name}: got no group, expected a demonstration")
@@ -194,6 +200,8 @@ def _robomimic(file: Path, root: SafeGroup) -> tuple[str, float, list[Demonstrat
                 left_out |= more
             else:
                 left_out[key] = "what no sensor sees" if key == "states" else "the same as obs one step later"
+        known = ("actions", "obs", "rewards", "dones", *left_out)
+        left_out |= {name: UNKNOWN for name in group.names() if name not in known}
         said = problem.get("language_instruction") or _json_object(group.text("ep_meta")).get("lang") or ""
         demonstrations.append(
             _demonstration(
@@ -270,7 +278,7 @@ def _signals(group: SafeGroup, place: str, without: tuple[str, ...]) -> tuple[li
             continue
         key, dataset = f"{place}/{name}".strip("/"), group.dataset(name)
         if dataset is None:
-            left_out[key] = "a group of its own, which the layout does not know"
+            left_out[key] = UNKNOWN
             continue
         shape, kind = dataset.shape, dataset.dtype.kind
         if not shape:

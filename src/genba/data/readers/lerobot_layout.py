@@ -133,12 +133,15 @@ def read_layout(root: Path) -> Layout:
     rate_hz = _number(info_path, info, "fps", least=0.0)
     if rate_hz <= 0 or rate_hz > 1e6:
         raise FormatError(info_path, f"fps: got {rate_hz}, expected more than 0 and at most a million")
+    robot_type = info.get("robot_type") or "unknown"
+    if not is_text(robot_type):
+        raise FormatError(info_path, f"robot_type: got {robot_type!r}, expected text")
     features = _features(info_path, info.get("features"))
     read_tasks, read_episodes = (_tasks_v3, _episodes_v3) if version == "v3.0" else (_tasks_v21, _episodes_v21)
     layout = Layout(
         root=root,
         version=version,
-        robot_type=str(info.get("robot_type") or "unknown"),
+        robot_type=robot_type,
         rate_hz=rate_hz,
         features=features,
         tasks=read_tasks(root),
