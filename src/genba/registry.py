@@ -33,6 +33,8 @@ READERS: dict[str, str] = {
     "blf": "genba.data.readers.blf:BlfReader",
     "candump": "genba.data.readers.candump:CandumpReader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "hdf5": "genba.data.readers.hdf5:Hdf5Reader",
+    "lerobot": "genba.data.readers.lerobot:LeRobotReader",
     "mcap": "genba.data.readers.mcap:McapReader",
     "mdf4": "genba.data.readers.mdf4:Mdf4Reader",
     "parquet": "genba.data.readers.parquet:ParquetReader",
@@ -43,6 +45,8 @@ READERS: dict[str, str] = {
 
 #: Writer name -> the ``Writer`` class.
 WRITERS: dict[str, str] = {
+    "hdf5": "genba.data.writers.hdf5:Hdf5Writer",
+    "lerobot": "genba.data.writers.lerobot:LeRobotWriter",
     "mcap": "genba.data.writers.mcap:McapWriter",
     "parquet": "genba.data.writers.parquet:ParquetWriter",
 }
