@@ -16,7 +16,8 @@ EMBODIMENTS: dict[str, str] = {
     "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
-    "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4.toml",
+    "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
+    "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
 }
 
 #: Task id -> the ``Task`` object.
@@ -28,7 +29,10 @@ TASKS: dict[str, str] = {
 
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
+    "argoverse2": "genba.data.readers.argoverse2:Argoverse2Reader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "kitti": "genba.data.readers.kitti:KittiReader",
+    "nuscenes": "genba.data.readers.nuscenes:NuScenesReader",
 }
 
 #: Writer name -> the ``Writer`` class.

@@ -23,6 +23,7 @@ UNITS: dict[str, str] = {
     "K": "temperature",
     "A": "current",
     "V": "voltage",
+    "T": "magnetic flux density",
     "W": "power",
     "L/s": "volume flow",
 }
