@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genba.cli.data_import import Choices, import_into
 from genba.data.catalog import EpisodeEntry
 from genba.data.check import check_vault
-from genba.data.ingest import find_logs, ingest
 from genba.data.vault import Vault
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
@@ -42,26 +42,23 @@ def import_logs(
     site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
     jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
     agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read beside each other; 0 for this one alone.")] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Spread logs over Ray ($RAY_ADDRESS, else this computer).")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be imported.")] = False,
+    stop_on_error: Annotated[bool, typer.Option("--stop-on-error", help="End at the first log that fails.")] = False,
 ) -> None:
     """Import logs into a vault, which is made where there is none.
 
-    Every episode is checked against its machine's facts before it is stored. A log that was imported before is left
-    alone, so after a break the same command goes on.
+    Every episode is checked against its machine's facts before it is stored, whole or not at all. A log that was imported
+    before is not read again, so after a break the same command goes on. A log that cannot be read does not hold up the
+    others: what failed is listed at the end, and the exit status is 1.
     """
-    console = Console()
-    logs = find_logs(path, reader)
-    kept = Vault.open(vault, create=True)
     given = {"dbc": dbc, "owner": owner, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
     options = {name: value for name, value in given.items() if value is not None}
-    num_stored, num_known = 0, 0
-    with _progress(console) as progress:
-        for log, found in progress.track(logs, description="importing"):
-            stored, known = ingest(kept, log, found, **options)
-            num_stored, num_known = num_stored + len(stored), num_known + len(known)
-            for metadata in stored:
-                progress.console.print(f"{metadata.episode_id}  from {log} ({found.name})", highlight=False)
-    already = f"; {num_known} were there already" if num_known else ""
-    console.print(f"[bold]{num_stored} episodes[/] stored in {vault}{already}", highlight=False)
+    choices = Choices(reader=reader, workers=workers, ray=ray, dry_run=dry_run, stop_on_error=stop_on_error)
+    import_into(vault, path, options, choices, Console())
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ import contextlib
 import json
 import math
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def write_durably(path: Path, data: pa.Buffer | bytes) -> None:
     Raises:
         StorageError: the system refused (a full disk, a quota, no permission); nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    # A name of its own: what another process writes, or left when it was killed, is in nobody's way.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     view, written = memoryview(data), temporary
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from genba.config import to_toml
 from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry
 from genba.data.shard import Shard, open_shard, shard_bytes, write_durably
-from genba.errors import CorruptShardError, DataError, SpecError, nearest
+from genba.errors import CorruptShardError, DataError, SpecError, StorageError, nearest
 from genba.registry import EMBODIMENTS
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import Embodiment, load_embodiment
@@ -68,7 +68,10 @@ class Vault:
                 raise DataError(
                     f"{path}: no vault here (no {CATALOG_NAME}); make one by importing or collecting into it"
                 )
-            vault.path.mkdir(parents=True, exist_ok=True)
+            try:
+                vault.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{path}: cannot make a vault here: {error.strerror}") from error
         if create:
             vault.catalog.create()
         return vault

@@ -24,6 +24,9 @@ MEMORY_BYTES = 1 << 28
 #: Neither deflate (1032 : 1) nor JPEG's entropy coding packs more pixels into a byte.
 _PIXELS_PER_BYTE = 1100
 
+#: Most images say their size within so many bytes.
+_HEAD_BYTES = 1 << 16
+
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
@@ -33,8 +36,16 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         FormatError: neither JPEG nor PNG, or a header that cannot be true.
     """
-    # A JPEG's size stands behind its other segments, which fill at most some tens of kilobytes but may fill more.
-    return _size(path, read_bytes(path))
+    try:
+        with path.open("rb") as file:
+            head, size_bytes = file.read(_HEAD_BYTES), path.stat().st_size
+    except OSError as error:
+        raise FormatError(path, f"cannot be read ({error.strerror}), expected a camera's frame") from error
+    try:
+        return _size(path, head, size_bytes)
+    except FormatError:
+        # A JPEG's size stands behind its other segments, which may fill more.
+        return _size(path, read_bytes(path), size_bytes)
 
 
 def read_frames(paths: Sequence[Path], height: int, width: int, digest: Any) -> np.ndarray:
@@ -50,7 +61,7 @@ def read_frames(paths: Sequence[Path], height: int, width: int, digest: Any) -> 
     frames: np.ndarray | None = None
     for i, path in enumerate(paths):
         data = read_bytes(path)
-        size = _size(path, data)
+        size = _size(path, data, len(data))
         if size != (height, width):
             raise FormatError(path, f"got {size[0]} x {size[1]} pixels, expected {height} x {width}")
         digest.update(data)
@@ -72,7 +83,7 @@ def read_bytes(path: Path) -> bytes:
         raise FormatError(path, f"cannot be read ({error.strerror}), expected a file of the log") from error
 
 
-def _size(path: Path, data: bytes) -> tuple[int, int]:
+def _size(path: Path, data: bytes, size_bytes: int) -> tuple[int, int]:
     if data.startswith(_JPEG):
         try:
             height, width = _jpeg().decode_jpeg_header(data)[:2]
@@ -82,8 +93,8 @@ def _size(path: Path, data: bytes) -> tuple[int, int]:
         width, height = struct.unpack(">II", data[16:24])
     else:
         raise FormatError(path, f"got {data[:8]!r}, expected the first bytes of a JPEG or a PNG", offset=0)
-    if min(height, width) < 8 or height * width > _PIXELS_PER_BYTE * len(data):
-        raise FormatError(path, f"got {height} x {width} pixels in {len(data)} bytes, expected a camera's frame")
+    if min(height, width) < 8 or height * width > _PIXELS_PER_BYTE * size_bytes:
+        raise FormatError(path, f"got {height} x {width} pixels in {size_bytes} bytes, expected a camera's frame")
     return int(height), int(width)
 
 

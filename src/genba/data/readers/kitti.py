@@ -68,6 +68,10 @@ class KittiReader:
     description = "a drive of KITTI's raw data, or a folder of frames of its object benchmark"
     options: Mapping[str, str] = {"embodiment": EMBODIMENT_OPTION}
 
+    def __init__(self) -> None:
+        # Every frame needs the facts of the folder: those of the last one are kept, with its frames.
+        self._kept: tuple[Any, dict[str, _Frame], Embodiment] | None = None
+
     def recognises(self, path: Path) -> bool:
         """Say whether ``path`` is a drive (streams with ``timestamps.txt``) or holds frames of points."""
         try:
@@ -77,11 +81,11 @@ class KittiReader:
 
     def embodiment(self, path: Path, **options: Any) -> Embodiment:
         """Return the facts of the car: those given, else what the log has of its sensors, with its pictures' sizes."""
-        return given_facts(self.name, options) or self._derived(Path(path))
+        return given_facts(self.name, options) or self._folder(Path(path))[1]
 
     def parts(self, path: Path, **options: Any) -> list[str]:
         """Return the numbers of the frames; one empty name for a drive."""
-        return [""] if _is_drive(Path(path)) else [frame.name for frame in _frames(Path(path))]
+        return [""] if _is_drive(Path(path)) else list(self._folder(Path(path))[0])
 
     def read(self, path: Path, **options: Any) -> Iterator[Episode]:
         """Yield a drive's one episode, or one per frame.
@@ -95,7 +99,7 @@ class KittiReader:
             FormatError: a file that is damaged, or whose content the data set does not allow.
         """
         path, options = Path(path), dict(options)
-        part = options.pop("part", None)
+        part = options.pop("part", None) or None
         given = provenance(
             self, options, owner="KIT and TTI-C", site="Karlsruhe", jurisdiction="DE", agreement="CC-BY-NC-SA-3.0"
         )
@@ -103,22 +107,31 @@ class KittiReader:
         if _is_drive(path):
             made = iter([self._drive(path, facts)])
         else:
-            frames = [frame for frame in _frames(path) if part in (None, frame.name)]
-            if not frames:
+            frames = self._folder(path)[0]
+            if part is not None and part not in frames:
                 raise ReaderError(f"{path}: no frame {part!r}")
-            made = (self._frame(path, facts, frame) for frame in frames)
+            made = (self._frame(path, facts, frame) for frame in (frames.values() if part is None else [frames[part]]))
         for metadata, streams in made:
             episode = Episode(dataclasses.replace(metadata, **given), streams)
             yield held_to(facts, episode, path, given=bool(options.get("embodiment")))
 
-    def _derived(self, path: Path) -> Embodiment:
+    def _folder(self, path: Path) -> tuple[dict[str, _Frame], Embodiment]:
+        if _is_drive(path):
+            return {}, self._derived(path, [])
+        folders = [f for f in (path, *(path / name for name in ("velodyne", *FRAME_CAMERAS))) if f.is_dir()]
+        state = [(folder, folder.stat().st_mtime_ns) for folder in folders]
+        if self._kept is None or self._kept[0] != state:
+            frames = _frames(path)
+            self._kept = (state, {frame.name: frame for frame in frames}, self._derived(path, frames))
+        return self._kept[1:]
+
+    def _derived(self, path: Path, frames: list[_Frame]) -> Embodiment:
         if _is_drive(path):
             names = [name for name in DRIVE_CAMERAS if (path / name / "timestamps.txt").is_file()]
             sizes = {name: {image_size(f)} for name in names if (f := next(_files(path / name, ".png"), None))}
             has_points, has_boxes = (path / VELODYNE / "timestamps.txt").is_file(), False
             has_oxts = (path / "oxts" / "timestamps.txt").is_file()
         else:
-            frames = _frames(path)
             sizes = {}
             for camera in FRAME_CAMERAS:
                 if found := {image_size(frame.images[camera]) for frame in frames if camera in frame.images}:

@@ -72,8 +72,9 @@ class NuScenesReader:
     }
 
     def __init__(self) -> None:
-        # Tables are large and every scene needs them: those of the last folder are kept.
+        # Tables are large and every scene needs them: those of the last folder are kept, with the facts that they give.
         self._kept: tuple[Any, Tables] | None = None
+        self._facts: tuple[Tables, Embodiment] | None = None
 
     def recognises(self, path: Path) -> bool:
         """Say whether ``path`` holds at least one version's tables."""
@@ -84,8 +85,12 @@ class NuScenesReader:
 
     def embodiment(self, path: Path, **options: Any) -> Embodiment:
         """Return the facts of the cars: those given, else what the tables and the files say of their sensors."""
-        given = given_facts(self.name, options)
-        return given or _derived(self._tables(Path(path), options.get("version")))
+        if given := given_facts(self.name, options):
+            return given
+        tables = self._tables(Path(path), options.get("version"))
+        if self._facts is None or self._facts[0] is not tables:
+            self._facts = (tables, _derived(tables))
+        return self._facts[1]
 
     def parts(self, path: Path, **options: Any) -> list[str]:
         """Return the names of the scenes."""
