@@ -22,7 +22,7 @@ from genba import __version__
 from genba.data.fanout import Event, Finished, Started, Stored, run_here, run_ray, run_workers
 from genba.data.import_journal import ImportJournal
 from genba.data.ingest import Job, find_logs, jobs_of, options_of, whole_log
-from genba.data.vault import CATALOG_NAME, Vault
+from genba.data.vault import Vault
 from genba.errors import ConfigError, GenbaError, StorageError
 from genba.spec.protocols import Reader
 
@@ -69,7 +69,7 @@ class _Plan:
     errors: list[tuple[str, str]] = field(default_factory=list)
 
 
-def import_into(vault: Path, path: Path, given: Mapping[str, Any], choices: Choices, console: Console) -> None:
+def import_into(vault: Path | str, path: Path, given: Mapping[str, Any], choices: Choices, console: Console) -> None:
     """Import every log at or under ``path``.
 
     Raises:
@@ -80,10 +80,14 @@ def import_into(vault: Path, path: Path, given: Mapping[str, Any], choices: Choi
     logs = find_logs(path, choices.reader)
     options = options_of([reader for _, reader in logs], given)
     if choices.dry_run:
-        there = (vault / CATALOG_NAME).is_file()
+        found = Vault(vault)
+        there = found.catalog.path.is_file() or (not found.storage.is_local and bool(found.shard_names()))
         _show(_plan(ImportJournal(Vault.open(vault)) if there else None, logs, options), console)
         return
     kept = Vault.open(vault, create=True)
+    # A kill between an episode's shard and its row in the catalog left a shard that is whole: found here, it is not stored
+    # a second time. One that is damaged is for fsck to name.
+    kept.rebuild(refused={})
     journal = ImportJournal(kept)
     plan = _plan(journal, logs, options)
     if plan.errors and choices.stop_on_error:
@@ -129,7 +133,7 @@ def _plan(
     return plan
 
 
-def _run(vault: Path, journal: ImportJournal, plan: _Plan, choices: Choices, console: Console) -> int:
+def _run(vault: Path | str, journal: ImportJournal, plan: _Plan, choices: Choices, console: Console) -> int:
     """Run the plan's jobs, remember each that is done, and return how many episodes are new."""
     num_new, new_of, given_by = 0, {}, {}
     # Closed whatever happens: workers end with it, not with the last trace of an error.
@@ -173,7 +177,7 @@ def _remember(journal: ImportJournal, plan: _Plan, job: Job, episodes: list[str]
         journal.finish(plan.wholes[job.log], plan.episodes[job.log])
 
 
-def _events(vault: Path, jobs: list[Job], choices: Choices) -> Generator[Event]:
+def _events(vault: Path | str, jobs: list[Job], choices: Choices) -> Generator[Event]:
     if choices.ray:
         return run_ray(vault, jobs)
     return run_workers(vault, jobs, choices.workers) if choices.workers else run_here(vault, jobs)

@@ -61,14 +61,14 @@ class Finished:
 Event = Started | Stored | Finished
 
 
-def run_here(vault: Path, jobs: Sequence[Job]) -> Generator[Event]:
+def run_here(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
     """Run jobs one after the other in this process."""
     ingest = Ingest(Vault.open(vault))
     for job in jobs:
         yield from run_job(ingest, job)
 
 
-def run_workers(vault: Path, jobs: Sequence[Job], num_workers: int) -> Generator[Event]:
+def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Generator[Event]:
     """Run jobs in ``num_workers`` processes; whoever is free takes the next one.
 
     A worker that dies (killed for its memory) costs its job, which is reported, and is replaced.
@@ -96,7 +96,7 @@ def run_workers(vault: Path, jobs: Sequence[Job], num_workers: int) -> Generator
             worker.stop()
 
 
-def run_ray(vault: Path, jobs: Sequence[Job]) -> Generator[Event]:
+def run_ray(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
     """Run jobs on Ray: the cluster that ``RAY_ADDRESS`` names, else one on this computer.
 
     Logs and vault must lie where every node of the cluster sees them. News of a job come when it has ended.
@@ -117,13 +117,14 @@ def run_ray(vault: Path, jobs: Sequence[Job]) -> Generator[Event]:
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         remote = ray.remote(num_cpus=1)(_events_of)
+        place = Path(vault).resolve() if Vault(vault).storage.is_local else vault
         waiting, running = list(reversed(jobs)), {}
         # A few more than there are processors, so that nobody waits for the next job.
         room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting or running:
             while waiting and len(running) < room:
                 job = waiting.pop()
-                running[remote.remote(vault.resolve(), _resolved(job))] = job
+                running[remote.remote(place, _resolved(job))] = job
                 yield Started(job=job)
             (ended,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(ended)
@@ -155,12 +156,12 @@ def run_job(ingest: Ingest, job: Job) -> Generator[Event]:
         yield Finished(job=job)
 
 
-def _events_of(vault: Path, job: Job) -> list[Event]:
+def _events_of(vault: Path | str, job: Job) -> list[Event]:
     return [event for event in run_job(_ingest(vault), job) if not isinstance(event, Started)]
 
 
 @functools.lru_cache(maxsize=1)
-def _ingest(vault: Path) -> Ingest:
+def _ingest(vault: Path | str) -> Ingest:
     # A process of Ray serves many jobs: what a reader learnt of a log serves its next part.
     return Ingest(Vault.open(vault))
 
@@ -203,7 +204,7 @@ class _Worker:
             self.process.wait()
 
 
-def _start(vault: Path, job: Job) -> _Worker:
+def _start(vault: Path | str, job: Job) -> _Worker:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
