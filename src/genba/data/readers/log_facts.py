@@ -65,5 +65,5 @@ def held_to(embodiment: Embodiment, episode: Episode, path: Path, *, given: bool
 
 def narrow(values: Any) -> np.ndarray:
     """Return numbers as float32; what it cannot hold becomes an infinity, which no channel's limits allow."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values).astype(np.float32)

@@ -67,7 +67,9 @@ def read_pcd(path: Path, fields: tuple[str, ...], digest: Any) -> np.ndarray:
             path, f"got {len(data) - start} bytes of points, expected {size_bytes}; is it cut?", offset=start
         )
     points = np.frombuffer(data, dtype, num_points, start)
-    return np.stack([points[field].astype(np.float64) for field in fields], -1)
+    # A signalling NaN in a damaged file is a NaN like any other.
+    with np.errstate(invalid="ignore"):
+        return np.stack([points[field].astype(np.float64) for field in fields], -1)
 
 
 def check_reach(path: Path, points: np.ndarray, range_max_m: float, width_bytes: int) -> None:
