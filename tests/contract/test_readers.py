@@ -10,14 +10,16 @@ import pytest
 from genba.data.vault import Vault
 from genba.registry import READERS, resolve
 from genba.spec.conformance import check_episode
-from genba.spec.protocols import Reader
+from genba.spec.protocols import PartedReader, Reader
 
 #: Reader name -> (log, options) in the folder of samples; of the others ``tests/logs/<reader>.py`` makes one.
 LOGS: dict[str, Callable[[Path], tuple[Path, dict[str, object]]]] = {
+    "argoverse2": lambda samples: (next((samples / "vehicle" / "av2").iterdir()), {}),
     "comma2k19": lambda samples: (
         samples / "vehicle" / "comma2k19",
         {"dbc": samples / "vehicle" / "dbc" / "toyota_2017.dbc"},
     ),
+    "kitti": lambda samples: (samples / "vehicle" / "kitti", {}),
     "skab": lambda samples: (samples / "factory" / "skab" / "data" / "valve1" / "0.csv", {}),
 }
 
@@ -75,6 +77,17 @@ def test_reader_gives_episodes_that_fit_and_survive_the_vault(name, log, tmp_pat
             # What the codecs round is held to their bounds in tests/data.
             if stream_name not in lossy:
                 np.testing.assert_array_equal(stored.streams[stream_name].values, stream.values)
+
+
+@readers
+def test_parts_together_are_the_log(name, log):
+    path, options = log
+    reader = resolve(READERS[name])()
+    if not isinstance(reader, PartedReader):
+        pytest.skip(f"{name} reads whole logs only")
+    whole = [episode.metadata for episode in reader.read(path, **options)]
+    parts = reader.parts(path, **options)
+    assert [e.metadata for part in parts for e in reader.read(path, **options, part=part)] == whole
 
 
 @readers

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from genba.cli.data_formats import named_options, only_reader, show_formats
+from genba.cli.data_import import Choices, import_into
 from genba.data.catalog import EpisodeEntry
 from genba.data.compact import TARGET_BYTES, compact
 from genba.data.export import choose_episodes, find_writer
 from genba.data.fsck import REPAIRABLE, describe, fsck_vault
-from genba.data.ingest import find_logs, ingest
 from genba.data.salvage import repair
 from genba.data.vault import Vault
 from genba.registry import WRITERS
@@ -65,27 +65,25 @@ def import_logs(
     site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
     jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
     agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read beside each other; 0 for this one alone.")] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Spread logs over Ray ($RAY_ADDRESS, else this computer).")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be imported.")] = False,
+    stop_on_error: Annotated[bool, typer.Option("--stop-on-error", help="End at the first log that fails.")] = False,
 ) -> None:
     """Import logs into a vault, which is made where there is none.
 
-    Every episode is checked against its machine's facts before it is stored. A log that was imported before is left
-    alone, so after a break the same command goes on.
+    Every episode is checked against its machine's facts before it is stored, whole or not at all. A log that was imported
+    before is not read again, so after a break the same command goes on. A log that cannot be read does not hold up the
+    others: what failed is listed at the end, and the exit status is 1.
     """
-    console = Console()
     given = {"dbc": dbc, "owner": owner, "dataset": dataset, "site": site}
     given |= {"jurisdiction": jurisdiction, "agreement": agreement}
     options = {name: value for name, value in given.items() if value is not None} | named_options(option or [])
-    logs = find_logs(path, reader or only_reader(options))
-    kept = Vault.open(vault, create=True)
-    num_stored, num_known = 0, 0
-    with _progress(console) as progress:
-        for log, found in progress.track(logs, description="importing"):
-            stored, known = ingest(kept, log, found, **options)
-            num_stored, num_known = num_stored + len(stored), num_known + len(known)
-            for metadata in stored:
-                progress.console.print(f"{metadata.episode_id}  from {log} ({found.name})", highlight=False)
-    already = f"; {num_known} were there already" if num_known else ""
-    console.print(f"[bold]{num_stored} episodes[/] stored in {vault}{already}", highlight=False)
+    reader = reader or only_reader(options)
+    choices = Choices(reader=reader, workers=workers, ray=ray, dry_run=dry_run, stop_on_error=stop_on_error)
+    import_into(vault, path, options, choices, Console())
 
 
 @app.command()

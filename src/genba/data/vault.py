@@ -34,7 +34,15 @@ from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
-from genba.errors import ConfigError, CorruptShardError, DataError, KeyUnavailableError, SpecError, nearest
+from genba.errors import (
+    ConfigError,
+    CorruptShardError,
+    DataError,
+    KeyUnavailableError,
+    SpecError,
+    StorageError,
+    nearest,
+)
 from genba.registry import EMBODIMENTS
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import Embodiment, load_embodiment
@@ -113,7 +121,10 @@ class Vault:
                 raise DataError(
                     f"{path}: no vault here (no {CATALOG_NAME}); make one by importing or collecting into it"
                 )
-            vault.path.mkdir(parents=True, exist_ok=True)
+            try:
+                vault.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{path}: cannot make a vault here: {error.strerror}") from error
         if create or not vault.storage.is_local:
             vault.catalog.create()
         if not vault.storage.is_local:

@@ -25,6 +25,7 @@ UNITS: dict[str, str] = {
     "K": "temperature",
     "A": "current",
     "V": "voltage",
+    "T": "magnetic flux density",
     "W": "power",
     "C": "electric charge",
     "T": "magnetic flux density",
