@@ -120,15 +120,27 @@ class StoredStream:
             base = self.rows(first * self.samples_per_block)
             return data[self.rows(start) - base : self.rows(stop) - base]
         out = np.empty((self.rows(stop) - self.rows(start), *self.shape), self.dtype)
+        self.read(start, stop, out)
+        return out
+
+    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Write what ``values`` would give into ``out``, of its shape and dtype: encoded values need no array between.
+
+        Raises:
+            CorruptShardError: as ``values``.
+        """
+        if self.codec == RAW or start >= stop:
+            out[:] = self.values(start, stop)
+            return
+        first, last, base = start // self.samples_per_block, -(-stop // self.samples_per_block), self.rows(start)
         for block, data in enumerate(self.blocks(first, last), first):
             low = max(start, block * self.samples_per_block)
             high = min(stop, (block + 1) * self.samples_per_block)
-            place = out[self.rows(low) - self.rows(start) : self.rows(high) - self.rows(start)]
             try:
+                place = out[self.rows(low) - base : self.rows(high) - base]
                 self._decode(data, place, low - block * self.samples_per_block)
             except ValueError as error:
                 raise CorruptShardError(f"{self.place}: block {block}: {error}; run: genba data fsck") from error
-        return out
 
     def sample(self, index: int) -> np.ndarray:
         """Return one sample decoded: ``[*shape]`` where dense, ``[rows, *shape]`` where ragged."""
