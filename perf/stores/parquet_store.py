@@ -68,7 +68,8 @@ class Store:
         out["lidar.values"] = sweeps.values.to_numpy().reshape(-1, 4)[splits[0] : splits[-1]]
         for camera in CAMERAS:
             times, jpegs = self._read(camera, episode)
-            out[camera] = decode([jpegs[i].as_buffer() for i in frame_numbers(times, time_ns, kind)])
+            chosen = frame_numbers(times, time_ns, kind)
+            out[camera] = decode([np.frombuffer(jpegs[i].as_buffer(), np.uint8) for i in chosen])
         return out
 
     @staticmethod
