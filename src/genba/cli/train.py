@@ -14,8 +14,6 @@ from rich.console import Console
 
 from genba.data.vault import Vault
 from genba.errors import ConfigError
-from genba.registry import EMBODIMENTS
-from genba.spec.embodiment import load_embodiment
 from genba.spec.statistics import Statistics
 from genba.train import checkpoint
 from genba.train.data import prepare
@@ -64,7 +62,8 @@ def run(
         changes["batch_sizes"] = dict(chosen.batch_sizes) | dict(_batch_size(text) for text in batch)
     chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
     store = Vault.open(vault)
-    found = embodiment or [i for i in EMBODIMENTS if any(e.num_windows for e in store.entries(embodiment_id=i))]
+    known = store.catalog.embodiment_ids()
+    found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
     start = statistics = None
     begun = checkpoint.newest(out)
     if begun is not None:
@@ -75,7 +74,7 @@ def run(
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
     with process_group(device):
-        data = prepare(store, [load_embodiment(i) for i in found], chosen, statistics)
+        data = prepare(store, [store.embodiment(i) for i in found], chosen, statistics)
         train(chosen, data, out, device=device, start_from=start, stop_at=stop_at)
 
 

@@ -133,6 +133,11 @@ def train_step(
         weighted.backward()
         total = total + weighted.detach()
         out |= {f"loss/{embodiment_id}/{name}": value.detach() for name, value in losses.items()}
+    for parameter in model.parameters():
+        # What these machines do not use (the trunk's last query where nothing is chosen) still gets its optimizer state:
+        # a checkpoint then holds the same entries at every step, and resumes.
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     average_gradients(model)
     out["gradient_norm"] = clip_gradients(model, recipe.max_gradient_norm)
     optimizer.step()
