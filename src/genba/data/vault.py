@@ -213,7 +213,9 @@ class Vault:
         try:
             shard = self._file(entry).episode(entry.position, offset=entry.offset)
         except CorruptShardError:
-            # Compaction may have moved the episode since the entry was read.
+            # Compaction may have moved the episode since the entry was read, with a remote vault on another host.
+            if not self.storage.is_local:
+                self.rebuild(refused={})
             now = self.catalog.entry(entry.episode_id) if self.catalog.holds(entry.episode_id) else entry
             if now.file == entry.file:
                 raise
@@ -294,9 +296,12 @@ class Vault:
             KeyUnavailableError: an owner's key is missing or was destroyed, after all others were added.
         """
         self.catalog.create()
-        known = {shard.file for shard in self.catalog.shards()}
+        names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}
+        if not self.storage.is_local and (gone := known.difference(names)):
+            # Another host packed them. Locally a shard that is gone stays known, so that fsck can name it.
+            self.catalog.replace(gone, None, ())
         added, failed = 0, {} if refused is None else refused
-        for name in self.shard_names():
+        for name in names:
             if name in known:
                 continue
             try:
