@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genba.data.catalog import EpisodeEntry
+from genba.data.recycle import Recycler
 from genba.data.stored import StoredStream
 from genba.data.tracks import MEMORY_BYTES, Memory, Opened, RowTrack, Track
 from genba.data.vault import Vault
@@ -118,7 +119,7 @@ class WindowQuery:
             raise DataError(f"{vault.path}: got episodes of {sorted(ids) or 'no embodiment'}, expected of exactly one")
         self.embodiment = vault.embodiment(ids.pop())
         self.entries, self.channels = list(entries), dict(channels)
-        self.opened, self.memory = Opened(vault, entries), Memory(memory_bytes)
+        self.opened, self.memory, self.recycler = Opened(vault, entries), Memory(memory_bytes), Recycler()
         self._gathers = {name: self._gather(name) for name in self.channels}
 
     def windows(self, episodes: np.ndarray, times_ns: np.ndarray) -> dict[str, Samples]:
@@ -221,14 +222,15 @@ class _Frames(_Gather):
     """Camera frames, decoded straight to where they are wanted."""
 
     def __init__(self, name: str, query: WindowQuery, shape: tuple[int, int, int]) -> None:
-        self.name, self.opened, self.shape = name, query.opened, shape
+        self.name, self.opened, self.shape, self.recycler = name, query.opened, shape, query.recycler
         self.track = Track(name, query.opened, query.memory)
 
     def samples(self, episodes: np.ndarray, first: np.ndarray, count: np.ndarray, length: int) -> Samples:
         times_ns, _, mask = self.track.runs(episodes, first, np.zeros_like(count), count, length)
-        values = np.empty((len(count), length, *self.shape), np.uint8)
+        values = self.recycler.empty((len(count), length, *self.shape), np.uint8)
         for b, (e, start, n) in enumerate(zip(episodes.tolist(), first.tolist(), count.tolist(), strict=True)):
-            values[b, n:] = 0
+            if n < length:
+                values[b, n:] = 0
             if n:
                 stream = self.opened.stream(e, self.name)
                 assert stream is not None
@@ -240,7 +242,7 @@ class _Ragged(_Gather):
     """Sets of rows, kept where there is memory, the rows of one window behind those of the other."""
 
     def __init__(self, name: str, query: WindowQuery, shape: tuple[int, ...]) -> None:
-        self.shape = shape
+        self.shape, self.recycler = shape, query.recycler
         self.rows = RowTrack(name, query.opened, query.memory, shape=shape)
         self.track = self.rows.samples
 
@@ -248,7 +250,7 @@ class _Ragged(_Gather):
         times_ns, extents, mask = self.track.runs(episodes, first, np.zeros_like(count), count, length)
         splits = np.zeros(mask.size + 1, np.int64)
         np.cumsum(extents[:, :, 1].reshape(-1), out=splits[1:])
-        values = np.empty((int(splits[-1]), *self.shape), np.float32)
+        values = self.recycler.empty((int(splits[-1]), *self.shape), np.float32)
         if length:
             places, starts = splits[::length].tolist(), extents[:, 0, 0].tolist()
             asked = zip(episodes.tolist(), first.tolist(), count.tolist(), starts, strict=True)
