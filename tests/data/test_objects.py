@@ -170,7 +170,7 @@ def test_no_vault_a_foreign_bucket_and_a_silent_endpoint_are_named(
     with pytest.raises(StorageError, match=r"could not write .* nothing of this was stored"):
         missing.append(random_episode(everything, 0, num_steps=2))
     assert missing.entries() == []
-    for wrong in ("gs://bucket/vault", "https://host/vault"):
+    for wrong in ("gs://bucket/vault", "https://host/vault", Path("s3://bucket/vault")):
         with pytest.raises(ConfigError, match="got a URL, expected a folder or one of s3://"):
             Storage(wrong)
     with pytest.raises(ConfigError, match="expected s3://bucket/prefix"):

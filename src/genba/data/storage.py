@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,8 +91,11 @@ class Storage:
         """
         self.location, self.is_local = str(location), not str(location).startswith(REMOTE)
         if self.is_local:
-            if "://" in self.location:
-                raise ConfigError(f"{location}: got a URL, expected a folder or one of {', '.join(REMOTE)}")
+            # A URL that was made a path has lost a slash; it must not become a folder of that name in silence.
+            if re.match(r"[a-z0-9+.]{2,}:/", self.location):
+                raise ConfigError(
+                    f"{location}: got a URL, expected a folder or one of {', '.join(REMOTE)}, as a string"
+                )
             self._files: pafs.FileSystem = pafs.LocalFileSystem()
             self._root = self.location
         else:
