@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genba.data.recycle import Recycler
 from genba.data.stored import StoredStream
 from genba.data.tracks import Memory, Opened, RowTrack, Track
 from genba.errors import SpecError
@@ -107,13 +108,14 @@ class TelemetryGather(_Cut):
         stop, length = self.stop[chosen], self.num_samples
         # Right-aligned: a window of fewer samples ends with its newest.
         low, high = length - (stop - self.start[chosen]), np.full(len(chosen), length)
-        times_ns, values, known = self.track.runs(self.moments.episode[chosen], stop - length, low, high, length)
-        age_s = ((times_ns - self.moments.times_ns[chosen, None]) / SECOND_NS).astype(np.float32)
+        age_ns, values = self.track.rough_runs(
+            self.moments.episode[chosen], stop - length, low, high, length, self.moments.times_ns[chosen]
+        )
+        age_s = (age_ns / SECOND_NS).astype(np.float32)
         mask = np.ones(values.shape, np.bool_)
-        first = int(low.max(initial=0))
-        if first:
-            age_s[:, :first][~known[:, :first]] = 0.0
-            mask[:, :first] = known[:, :first, None]
+        partial = np.flatnonzero(low)
+        for b, start in zip(partial.tolist(), low[partial].tolist(), strict=True):
+            values[b, :start], age_s[b, :start], mask[b, :start] = 0.0, 0.0, False
         if self.any_missing:
             missing = np.isnan(values)
             values[missing], mask[missing] = 0.0, False
@@ -143,15 +145,14 @@ class PointsGather(_Cut):
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
         name, length, room = self.name, self.num_samples, self.channel.max_points
-        episode, start, stop = self.moments.episode[chosen], self.start[chosen], self.stop[chosen]
-        low, high = length - (stop - start), np.full(len(chosen), length)
+        episode, stop = self.moments.episode[chosen], self.stop[chosen]
+        low, high = length - (stop - self.start[chosen]), np.full(len(chosen), length)
         times_ns, extents, known = self.rows.samples.runs(episode, stop - length, low, high, length)
         values = np.zeros((len(chosen), length, room, 3), np.float32)
-        for b, (e, first, last) in enumerate(zip(episode.tolist(), start.tolist(), stop.tolist(), strict=True)):
-            for i, (begin, count) in enumerate(extents[b, length - (last - first) :].tolist(), length - (last - first)):
-                sample = first + i - (length - (last - first))
-                if count:
-                    self.rows.write(e, sample, sample + 1, begin, values[b, i, :count])
+        for b, i in np.argwhere(extents[:, :, 1] > 0).tolist():
+            begin, count = extents[b, i].tolist()
+            sample = int(stop[b]) - length + i
+            self.rows.write(int(episode[b]), sample, sample + 1, begin, values[b, i, :count])
         age_s = ((times_ns - self.moments.times_ns[chosen, None]) / SECOND_NS).astype(np.float32)
         age_s[~known] = 0.0
         out[f"{name}.values"] = values
@@ -165,21 +166,23 @@ class PointsGather(_Cut):
 class CameraGather(_Cut):
     """Windows of frames."""
 
-    def __init__(self, channel: CameraChannel, moments: Moments, opened: Opened) -> None:
+    def __init__(self, channel: CameraChannel, moments: Moments, opened: Opened, recycler: Recycler) -> None:
         super().__init__(channel, moments)
-        self.channel, self.opened = channel, opened
+        self.channel, self.opened, self.recycler = channel, opened, recycler
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
         channel, length = self.channel, self.num_samples
-        values = np.zeros((len(chosen), length, channel.height, channel.width, 3), np.uint8)
+        values = self.recycler.empty((len(chosen), length, channel.height, channel.width, 3), np.uint8)
         mask = np.zeros((len(chosen), length), np.bool_)
         age_s = np.zeros((len(chosen), length), np.float32)
         for b, moment in enumerate(chosen.tolist()):
             start, stop = int(self.start[moment]), int(self.stop[moment])
+            first = length - (stop - start)
+            if first:
+                values[b, :first] = 0
             stream = self.opened.stream(int(self.moments.episode[moment]), self.name) if stop > start else None
             if stream is None:
                 continue
-            first = length - (stop - start)
             stream.read(start, stop, values[b, first:])
             mask[b, first:] = True
             age_s[b, first:] = (stream.times_ns[start:stop] - self.moments.times_ns[moment]) / SECOND_NS

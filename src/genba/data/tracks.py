@@ -156,9 +156,33 @@ class Track:
             The times, int64 ``[runs, length]``, the values ``[runs, length, *shape]`` and which are wanted, bool
             ``[runs, length]``; zeros elsewhere.
         """
+        times_ns, out = self.rough_runs(episode, first, low, high, length)
+        mask = np.ones((len(episode), length), np.bool_)
+        # A few slices per run that is not wanted whole: twice as fast as masks over all of them.
+        partial = np.flatnonzero((low > 0) | (high < length))
+        for b, start, stop in zip(partial.tolist(), low[partial].tolist(), high[partial].tolist(), strict=True):
+            for array in (times_ns, out, mask):
+                if start:
+                    array[b, :start] = 0
+                if stop < length:
+                    array[b, stop:] = 0
+        return times_ns, out, mask
+
+    def rough_runs(
+        self,
+        episode: np.ndarray,
+        first: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        length: int,
+        since_ns: np.ndarray | int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the times and values of ``runs``, with anything at all where samples are not wanted.
+
+        Args:
+            since_ns: int64 ``[runs]``, a moment for each run that its times are counted from.
+        """
         self._look(episode)
-        number = np.arange(length)
-        mask = (number >= low[:, None]) & (number < high[:, None])
         read = [(e, here) for e, here in self._by_episode(episode)]
         # The run of an episode that is not kept is any run here; it is written over below.
         row = self._row[episode] + first
@@ -166,23 +190,18 @@ class Track:
             row[self._state[episode] == _READ] = 0
         clock, values = self._kept_rows(int(row.max(initial=0)) + length)
         times_ns = _windows(clock, length)[row]
-        times_ns += (self._first_ns[episode] - self._slot[episode])[:, None]
+        times_ns += (self._first_ns[episode] - self._slot[episode] - since_ns)[:, None]
         out = _windows(values, length)[row] if self.read else np.zeros((len(row), length, 0), self._values.dtype)
         for e, here in read:
             stream = self.opened.stream(e, self.name)
             assert stream is not None
             for b in here.tolist():
+                wanted = slice(int(low[b]), int(high[b]))
                 start, stop = int(first[b] + low[b]), int(first[b] + high[b])
-                times_ns[b, mask[b]] = stream.times_ns[start:stop]
+                times_ns[b, wanted] = stream.times_ns[start:stop] - np.broadcast_to(since_ns, len(row))[b]
                 if self.read:
-                    out[b, mask[b]] = self.read(stream, start, stop)
-        # Most samples are wanted: only the columns where some are not are gone through.
-        if len(row):
-            for part in (slice(0, int(low.max())), slice(int(high.min()), length)):
-                unwanted = ~mask[:, part]
-                times_ns[:, part][unwanted] = 0
-                out[:, part][unwanted] = 0
-        return times_ns, out, mask
+                    out[b, wanted] = self.read(stream, start, stop)
+        return times_ns, out
 
     def _look(self, episode: np.ndarray) -> None:
         """Read the episodes that were not looked at before."""
@@ -321,4 +340,5 @@ def _grown(rows: np.ndarray, room: int, used: int) -> np.ndarray:
 def _windows(rows: np.ndarray, length: int) -> np.ndarray:
     """View ``rows`` ``[n, ...]`` as its runs of ``length`` rows: ``[n - length + 1, length, ...]``, nothing copied."""
     shape = (max(len(rows) - length + 1, 0), length, *rows.shape[1:])
-    return np.lib.stride_tricks.as_strided(rows, shape, (rows.strides[0], *rows.strides), writeable=False)
+    # Not as_strided, which takes seven times as long to do the same, several times per batch.
+    return np.ndarray(shape, rows.dtype, rows, 0, (rows.strides[0], *rows.strides))

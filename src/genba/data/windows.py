@@ -26,6 +26,7 @@ from genba.data.gather import (
     base_gathers,
 )
 from genba.data.layout import Shard
+from genba.data.recycle import Recycler
 from genba.data.targets import ActionTargets, ChoiceTargets
 from genba.data.tracks import MEMORY_BYTES, Memory, Opened
 from genba.data.vault import Vault
@@ -164,10 +165,10 @@ def _decisions(shard: Shard) -> dict[str, Stream]:
 def _gathers(
     facts: Embodiment, moments: Moments, normalizer: Normalizer, opened: Opened, memory: Memory
 ) -> list[Gather]:
-    rows = {channel.name: channel.max_rows for channel in facts.entities}
+    rows, recycler = {channel.name: channel.max_rows for channel in facts.entities}, Recycler()
     return [
         *(TelemetryGather(c, moments, normalizer, opened, memory) for c in facts.telemetry),
-        *(CameraGather(c, moments, opened) for c in facts.camera),
+        *(CameraGather(c, moments, opened, recycler) for c in facts.camera),
         *(PointsGather(c, moments, opened, memory) for c in facts.points),
         *(EntitiesGather(c, moments, normalizer, opened) for c in facts.entities),
         *(RelationGather(r, (rows[r.source], rows[r.target]), moments, normalizer, opened) for r in facts.relation),
