@@ -187,6 +187,8 @@ def read_header(schema: pa.Schema, place: str) -> ShardHeader:
     if found != FORMAT:
         hint = "; an earlier Genba wrote it: import or record it again" if found.startswith("genba-shard@") else ""
         raise CorruptShardError(f"{place}: got format {found!r}, expected {FORMAT!r}{hint}")
+    if not schema.equals(SCHEMA):
+        raise CorruptShardError(f"{place}: got other columns than those of {FORMAT}; run: genba data fsck")
     try:
         return ShardHeader(**json.loads(metadata[b"header"]))
     except (ValueError, KeyError, TypeError) as error:

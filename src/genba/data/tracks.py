@@ -327,6 +327,7 @@ class RowTrack:
 
 def _extents(stream: StoredStream, start: int, stop: int) -> np.ndarray:
     assert stream.splits is not None
+    stream.check_claim(start, stop)
     splits = stream.splits[start : stop + 1]
     return np.stack([splits[:-1], np.diff(splits)], 1)
 
