@@ -135,7 +135,9 @@ def variants() -> list[tuple[str, str, str, Callable[..., None], Callable[..., A
         ("Genba, encrypted, nothing kept", True, 0),
         ("Genba, plain, nothing kept", False, 0),
     ):
-        kept = "clocks, telemetry and points kept once read" if memory_bytes else "every block read and opened every time"
+        kept = (
+            "clocks, telemetry and points kept once read" if memory_bytes else "every block read and opened every time"
+        )
         note = f"{'AES-256-GCM per block' if encrypt else 'not sealed'}; {kept}"
         folder = "genba_encrypted" if encrypt else "genba_plain"
         opener = partial(Store, encrypt=encrypt, memory_bytes=memory_bytes)

@@ -12,7 +12,7 @@ A message says where, what was got, what was expected, and what to do next::
     │   │   └── FormatError     bytes of a foreign log that its format does not allow
     │   ├── SealError           sealed bytes were changed, cut or moved
     │   ├── KeyUnavailableError     a key is missing, destroyed or not the one that wrapped
-    │   └── StorageError        writing failed (a full disk); what was stored before is intact
+    │   └── StorageError        a disk or an endpoint refused (full, no answer); what was stored is intact
     ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
     ├── BundleError         a bundle is damaged or made for another embodiment
     ├── SimulatorError      a simulator could not start or broke off
@@ -78,7 +78,7 @@ class KeyUnavailableError(DataError):
 
 
 class StorageError(DataError):
-    """Writing failed; everything stored before is intact."""
+    """A disk or an endpoint refused to write, or to answer; everything stored before is intact."""
 
 
 class CheckpointError(GenbaError):

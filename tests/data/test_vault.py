@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from random_episodes import random_episode
 
+from genba.data.catalog import Catalog
 from genba.data.codecs import StorageChoices
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -311,6 +312,30 @@ def test_episodes_are_read_while_others_are_stored_and_packed(tmp_path, everythi
     assert [p for p in fsck_vault(vault) if p] == []
 
 
+def test_a_catalog_that_another_process_brings_up_to_date_does_not_cost_the_episode(vault, everything, monkeypatch):
+    other, insert = Vault.open(vault.path, embodiments=[everything]), Catalog.insert
+
+    def late(catalog, shard, rows):
+        monkeypatch.setattr(Catalog, "insert", insert)
+        assert other.rebuild() == 1
+        insert(catalog, shard, rows)
+
+    monkeypatch.setattr(Catalog, "insert", late)
+    vault.append(random_episode(everything, 0))
+    assert len(vault.read(vault.entries()[0].episode_id).streams)
+    assert [p for p in fsck_vault(vault) if p] == []
+
+
+@pytest.mark.parametrize("name", ["v", "v/", "./v", "inner/../v"])
+def test_a_folder_may_be_written_in_any_way(tmp_path, everything, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").mkdir()
+    vault = Vault.open(name, create=True, embodiments=[everything])
+    vault.append(random_episode(everything, 0, num_steps=2))
+    assert vault.shard_names() == [vault.entries()[0].file]
+    assert [p for p in fsck_vault(vault) if p] == []
+
+
 def test_a_vault_of_an_earlier_genba_is_refused_by_name(tmp_path):
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection, connection:
         connection.execute("CREATE TABLE episodes (episode_id TEXT)")
@@ -338,7 +363,6 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from random_episodes import random_episode
 from genba.data import shard
-from genba.data.points import POINT_STEP_M
 from genba.data.vault import Vault
 from genba.spec.embodiment import load_embodiment
 
@@ -377,7 +401,6 @@ _FULL = """
 import resource, sys
 sys.path.insert(0, {tests!r})
 from random_episodes import random_episode
-from genba.data.points import POINT_STEP_M
 from genba.data.vault import Vault
 from genba.errors import StorageError
 from genba.spec.embodiment import load_embodiment

