@@ -5,7 +5,7 @@
 Each store is built from the same arrays, checked against them (telemetry and LiDAR byte by byte), warmed up, and then
 measured in rounds: in every round each store gets the same windows in turn, so that whatever else the computer does
 falls on all. What counts is the CPU time of the measuring process with all its threads, pinned to one core. The table in
-``docs/data.md`` comes from the result file: ``genba report stores``. LeRobot needs a Python of its own, see
+``docs/data.md`` comes from the result file: ``genba report stores``. It needs the extra ``compare``. LeRobot needs a Python of its own, see
 ``lerobot_store``; without ``--lerobot-python`` it is left out and the result says so.
 """
 
