@@ -178,3 +178,15 @@ def test_no_windows_without_episodes_of_that_machine(three, everything):
     foreign = replace(three.entries()[0], metadata=EpisodeMetadata(episode_id="a", embodiment_id="toy/cart@1"))
     with pytest.raises(DataError, match="an episode of toy/cart@1"):
         WindowSource(three, everything, normalizer, [foreign])
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 2000, 20_000])
+def test_what_is_not_kept_in_memory_is_read_again(three, everything, memory_bytes):
+    plain = source_of(three, everything)
+    bounded = WindowSource(three, everything, plain.normalizer, three.entries(), memory_bytes=memory_bytes)
+    # In another order the second time: by then some episodes are kept and the others are not.
+    for order in (np.arange(len(plain)), np.arange(len(plain))[::-1]):
+        want, got = plain.batch(order), bounded.batch(order)
+        assert want.keys() == got.keys()
+        for name, array in want.items():
+            np.testing.assert_array_equal(got[name], array, err_msg=name)

@@ -33,10 +33,11 @@ def decode_jpeg(data: np.ndarray, out: np.ndarray) -> None:
         ValueError: not a JPEG of that size.
     """
     # Its header first: a picture of another size is refused before its memory is taken.
-    height, width, _, _ = _simplejpeg().decode_jpeg_header(data)
+    jpeg = _simplejpeg()
+    height, width, _, _ = jpeg.decode_jpeg_header(data)
     if (height, width) != out.shape[:2]:
         raise ValueError(f"got {height} x {width} pixels, expected {out.shape[0]} x {out.shape[1]}")
-    _simplejpeg().decode_jpeg(data, colorspace="RGB", buffer=out)
+    jpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
 
 
 def encode_h264(frames: np.ndarray, *, group: int, quantizer: int) -> list[bytes]:

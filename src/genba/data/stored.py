@@ -25,7 +25,7 @@ from genba.spec.streams import Stream
 from genba.trust.envelope import TAG_BYTES, Seal
 
 #: How many times its bytes a block can decode to: zstd's runs, a JPEG of one colour (14 bits for 192 bytes), a film of one.
-EXPANSION = {POINTS: 40_000, JPEG: 1_000, H264: 1_000_000}
+EXPANSION = {RAW: 1, POINTS: 40_000, JPEG: 1_000, H264: 1_000_000}
 #: Numbers of a row's sealed blocks: its clock, its splits, then its values.
 CLOCK, SPLITS, FIRST_BLOCK = 0, 1, 2
 
@@ -121,24 +121,45 @@ class StoredStream:
             data = self._raw(first, last)
             base = self.rows(first * self.samples_per_block)
             return data[self.rows(start) - base : self.rows(stop) - base]
-        blocks, num_rows = self.blocks(first, last), self.rows(stop) - self.rows(start)
-        # What is in clear may claim anything: no more memory is taken than these bytes could fill.
-        size, claimed = sum(map(len, blocks)), num_rows * math.prod(self.shape) * self.dtype.itemsize
+        self.check_claim(start, stop)
+        out = np.empty((self.rows(stop) - self.rows(start), *self.shape), self.dtype)
+        self.read(start, stop, out)
+        return out
+
+    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Write what ``values`` would give into ``out``, of its shape and dtype: encoded values need no array between.
+
+        Raises:
+            CorruptShardError: as ``values``.
+        """
+        if self.codec == RAW or start >= stop:
+            out[:] = self.values(start, stop)
+            return
+        each, base = self.samples_per_block, self.rows(start)
+        for block in range(start // each, -(-stop // each)):
+            low, high = max(start, block * each), min(stop, (block + 1) * each)
+            data = self._view(block, block + 1)
+            if self.seal is not None:
+                data = self._open(block, data)
+            try:
+                self._decode(data, out[self.rows(low) - base : self.rows(high) - base], low - block * each)
+            except ValueError as error:
+                raise CorruptShardError(f"{self.place}: block {block}: {error}; run: genba data fsck") from error
+
+    def check_claim(self, start: int, stop: int) -> None:
+        """Refuse samples whose blocks could not hold them: what is in clear may claim anything, and memory is taken for it.
+
+        Raises:
+            CorruptShardError: fewer bytes than the samples need.
+        """
+        first, last = start // self.samples_per_block, -(-stop // self.samples_per_block)
+        size = int(self.bounds[last] - self.bounds[first])
+        claimed = (self.rows(stop) - self.rows(start)) * math.prod(self.shape) * self.dtype.itemsize
         if claimed > EXPANSION[self.codec] * size + 65536:
             raise CorruptShardError(
                 f"{self.place}: blocks {first} to {last - 1}: got {size} bytes for {claimed}, which is too few; "
                 f"run: genba data fsck"
             )
-        out = np.empty((num_rows, *self.shape), self.dtype)
-        for block, data in enumerate(blocks, first):
-            low = max(start, block * self.samples_per_block)
-            high = min(stop, (block + 1) * self.samples_per_block)
-            place = out[self.rows(low) - self.rows(start) : self.rows(high) - self.rows(start)]
-            try:
-                self._decode(data, place, low - block * self.samples_per_block)
-            except ValueError as error:
-                raise CorruptShardError(f"{self.place}: block {block}: {error}; run: genba data fsck") from error
-        return out
 
     def sample(self, index: int) -> np.ndarray:
         """Return one sample decoded: ``[*shape]`` where dense, ``[rows, *shape]`` where ragged."""
