@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from genba.data.catalog import EpisodeEntry
-from genba.data.check import check_vault
+from genba.data.fsck import check_vault
 from genba.data.ingest import find_logs, ingest
 from genba.data.vault import Vault
 from genba.spec.statistics import undo_scale
