@@ -12,6 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genba.cli.data_check import check
+from genba.cli.data_view import view
+from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.data.catalog import EpisodeEntry
 from genba.data.fsck import check_vault
 from genba.data.ingest import find_logs, ingest
@@ -26,10 +29,8 @@ app = typer.Typer(
     "agreement beside it. The same format comes from logs, from simulators and from machines at work.",
 )
 
-VaultOption = Annotated[
-    Path, typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault (or $GENBA_VAULT).")
-]
-DEFAULT_VAULT = Path("vault")
+app.command("check")(check)
+app.command("view")(view)
 
 
 @app.command("import")
@@ -151,7 +152,7 @@ def show(
 
 
 @app.command()
-def check(vault: VaultOption = DEFAULT_VAULT) -> None:
+def fsck(vault: VaultOption = DEFAULT_VAULT) -> None:
     """Read every shard in full and say what is damaged; exit status 1 where something is.
 
     Compares each file with the digest that was taken when it was stored, decodes it, and holds the episode to its

@@ -40,7 +40,7 @@ def check_times(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Fin
         edges = [max(edges, key=lambda finding: finding.start_ns)]
     yield from edges
     told = {finding.stream for finding in edges} | broken
-    yield from (finding for finding in _lags(measure, thresholds) if finding.stream not in told)
+    yield from _lags(measure, thresholds, told)
     yield from _sparse(measure, thresholds)
 
 
@@ -97,34 +97,37 @@ def _mean_period_ns(stream: StreamMeasure, thresholds: Thresholds) -> float:
     return (clock.span_ns - sum(gaps)) / max(clock.num_samples - 1 - len(gaps), 1)
 
 
-def _lags(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Finding]:
-    """Find streams that tell the same as others earlier or later, or later and later."""
+def _lags(measure: EpisodeMeasure, thresholds: Thresholds, told: set[str]) -> Iterator[Finding]:
+    """Find streams that tell the same as others earlier or later; of only two, both are named."""
     series, votes = measure.series, {}
     if len(series.values) < 4 * MAX_LAG_STEPS:
         return
     for i, j in _pairs(measure):
+        if told & {series.columns[i].stream, series.columns[j].stream}:
+            continue
         whole = best_lag(series.values[:, i], series.values[:, j])
         if whole is None or whole[1] < thresholds.same_correlation or whole[1] - whole[2] < 0.005:
             continue
         third = len(series.values) // 3
         parts = [best_lag(series.values[at, i], series.values[at, j]) for at in (slice(third), slice(-third, None))]
-        told = [part[0] for part in parts if part is not None and part[1] >= thresholds.same_correlation]
-        change = abs(told[1] - told[0]) if len(told) == 2 else 0.0
+        lags = [part[0] for part in parts if part is not None and part[1] >= thresholds.same_correlation]
+        change = abs(lags[1] - lags[0]) if len(lags) == 2 else 0.0
         lag_s = seconds(series, whole[0])
         if abs(lag_s) > thresholds.lag_s and seconds(series, change) <= thresholds.lag_s / 2:
             # Positive: the second tells it later.
             for k, late_s in ((i, -lag_s), (j, lag_s)):
                 votes.setdefault(series.columns[k].stream, []).append((late_s, series.columns[i + j - k].stream))
     worst = max((len(v) for v in votes.values()), default=0)
-    for name, told in votes.items():
-        if len(told) == worst:
-            late_s = float(np.median([late for late, _ in told]))
-            others = ", ".join(sorted({other for _, other in told}))
+    for name, heard in votes.items():
+        if len(heard) == worst:
+            late_s = float(np.median([late for late, _ in heard]))
+            others = ", ".join(sorted({other for _, other in heard}))
             yield _offset(measure.streams[name], late_s, f"{others} tells the same at another time")
 
 
 def _pairs(measure: EpisodeMeasure) -> list[tuple[int, int]]:
-    columns, spread = measure.series.columns, np.nanstd(measure.series.values, 0)
+    columns, known = measure.series.columns, measure.series.known
+    spread = np.where(known, np.std(np.where(known, measure.series.values, 0.0), 0), 0.0)
     pairs = [
         (i, j)
         for i, one in enumerate(columns)

@@ -96,14 +96,15 @@ def compare(one: Series, other: Series, lag: int, thresholds: Thresholds) -> tup
         Common steps, the typical difference as a share of the spread, ``other``, and its first common step; None where
         they are not nearly the same.
     """
-    columns = [c for c in one.columns if c in other.columns]
+    here, there = ({c for c, k in zip(s.columns, s.known, strict=True) if k} for s in (one, other))
+    columns = [c for c in one.columns if c in here & there]
     a = one.values[:, [one.columns.index(c) for c in columns]].astype(np.float64)
     b = other.values[:, [other.columns.index(c) for c in columns]].astype(np.float64)
     start, stop = max(0, -lag), min(len(b), len(a) - lag)
     steps = stop - start
     if steps < max(WINDOW, thresholds.overlap * min(len(a), len(b))):
         return None
-    spread = np.maximum(np.nanstd(a, 0), np.nanstd(b, 0))
+    spread = np.maximum(np.std(a, 0), np.std(b, 0))
     moving = spread > 1e-9
     if not moving.any():
         return None
@@ -115,7 +116,7 @@ def compare(one: Series, other: Series, lag: int, thresholds: Thresholds) -> tup
         part = (where - low)[:, None]
         shifted = a[low] * (1 - part) + a[np.minimum(low + 1, len(a) - 1)] * part
         # The middle of the squares: one odd stretch, or one step at an edge, does not hide that the rest is the same.
-        off = np.sqrt(np.nanmedian((shifted - b[start:stop]) ** 2, 0))[moving] / (0.67 * spread[moving])
+        off = np.sqrt(np.median((shifted - b[start:stop]) ** 2, 0))[moving] / (0.67 * spread[moving])
         best = off if best is None or np.median(off) < np.median(best) else best
     assert best is not None
     difference = float(np.quantile(best, 0.75))

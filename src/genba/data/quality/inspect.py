@@ -72,7 +72,10 @@ class Inspector:
         machine, name = measure.embodiment.id, measure.metadata.episode_id
         if asked:
             self._asked[name] = (machine, measure.start_ns, measure.end_ns)
-            self._found[name] = [f for check in CHECKS.values() for f in check(measure, self.thresholds)]
+            found = [finding for check in CHECKS.values() for finding in check(measure, self.thresholds)]
+            # Where every stream is silent there are no actions either.
+            paused = any(finding.kind == "clock jump" and not finding.stream for finding in found)
+            self._found[name] = [f for f in found if not (paused and f.kind == "decisions" and f.stream == "action")]
         self._profiles.setdefault(machine, []).append(profile(measure))
         sketch = self._sketchers.setdefault(machine, Sketcher()).sketch(measure.series)
         self._prints.setdefault(machine, []).append(take_print(measure, sketch))
@@ -93,18 +96,11 @@ class Inspector:
         for profiles in self._profiles.values():
             for i, own in enumerate(profiles):
                 if own.episode_id in self._asked:
-                    others = [*profiles[:i], *profiles[i + 1 :]]
-                    known = {(f.kind, f.stream, f.dimension) for f in self._found[own.episode_id]}
-                    blamed = {f.stream for f in self._found[own.episode_id] if f.kind in _EXPLAINS_RATE}
-                    for finding in check_peers(own, others, self.thresholds):
-                        rate = finding.kind in ("clock drift", "frame count")
-                        if (finding.kind, finding.stream, finding.dimension) in known or (
-                            rate and finding.stream in blamed
-                        ):
-                            continue
-                        if _is_explained(finding, self._found[own.episode_id]):
-                            continue
-                        self._found[own.episode_id].append(finding)
+                    found = self._found[own.episode_id]
+                    # Of an episode that holds next to nothing everything is unusual.
+                    if not any(finding.kind == "too short" for finding in found):
+                        new = check_peers(own, [*profiles[:i], *profiles[i + 1 :]], self.thresholds)
+                        found += [finding for finding in new if not _is_explained(finding, found)]
         for prints in self._prints.values():
             ordered = sorted(prints, key=lambda p: p.episode_id)
             for name, finding in find_duplicates(ordered, self._series_of, self.thresholds):
@@ -154,13 +150,23 @@ def chosen(vault: Vault, entries: Sequence[EpisodeEntry]) -> list[tuple[EpisodeE
     return out
 
 
-#: Kinds that change how often a stream's samples come, so that the rate is no second finding.
-_EXPLAINS_RATE = frozenset({"epoch", "clock jump", "clock drift", "frame count"})
+#: A kind -> the kinds of a finding in the same stream that explain it.
+_EXPLAINED_BY = {
+    "outlier": ("unit", "saturation", "frozen", "not a number"),
+    "frozen": ("frozen", "saturation"),
+    "unit": ("unit", "saturation", "frozen"),
+    "clock drift": ("epoch", "clock jump", "clock drift", "frame count"),
+    "frame count": ("epoch", "clock jump", "clock drift", "frame count"),
+    "calibration": ("calibration",),
+    "epoch": ("epoch",),
+}
 
 
 def _is_explained(finding: Finding, found: list[Finding]) -> bool:
     """Say whether what others of the machine contradict was already found out in the episode itself."""
-    if finding.kind not in ("outlier", "frozen", "unit"):
-        return False
-    causes = ("unit", "saturation", "frozen", "not a number")
-    return any(f.stream == finding.stream and f.dimension in ("", finding.dimension) and f.kind in causes for f in found)
+    return any(
+        other.stream == finding.stream
+        and (not other.dimension or other.dimension == finding.dimension)
+        and other.kind in _EXPLAINED_BY.get(finding.kind, ())
+        for other in found
+    )

@@ -73,7 +73,8 @@ class ColumnMeasure:
     #: change into and out of the longest repetition, and the greatest usual change (99.9th percentile) outside
     frozen_jump: float
     usual_step: float
-    #: samples at the lowest and highest value, the longest run there, and samples in the hundredth of the range beside it
+    #: samples at the lowest and highest value, the longest run there, and samples just beside it: within a hundredth of
+    #: the range, or the next value of a coarse sensor
     at_low: int
     at_high: int
     low_run: Run
@@ -175,7 +176,7 @@ class _Column:
         self.name = name
         self.rows = self.missing_rows = self.repeats = self.turns = self.moves = 0
         self.total = self.squares = 0.0
-        self.low, self.high = np.inf, -np.inf
+        self.low, self.high, self.least_step = np.inf, -np.inf, np.inf
         self.missing, self.equal = Runs(), Runs()
         self.last: np.float64 | None = None
         self.last_missing: np.bool_ | None = None
@@ -208,11 +209,12 @@ class _Column:
         self.moves += max(len(moved) - 1, 0)
         self.turns += int((moved[1:] * moved[:-1] < 0).sum())
         moved = np.abs(moved)
+        self.least_step = min(self.least_step, float(moved.min(initial=np.inf)))
         self.steps.append(np.sort(moved)[:: max(1, len(moved) // 10_000)])
 
     def update_extremes(self, column: np.ndarray, times_ns: np.ndarray) -> None:
         values = column.astype(np.float64)
-        beside = 0.01 * (self.high - self.low)
+        beside = max(0.01 * (self.high - self.low), 1.5 * self.least_step if np.isfinite(self.least_step) else 0.0)
         for i, at in enumerate((values == self.low, values == self.high)):
             self.counts[i] += int(at.sum())
             self.ends[i].update(changes(at, self.last_ends[i]), at, times_ns)

@@ -35,6 +35,8 @@ class Profile:
     #: (stream, dimension) -> (mean, standard deviation, low, high) and the unit
     levels: dict[tuple[str, str], tuple[float, float, float, float]]
     units: dict[tuple[str, str], str]
+    #: (stream, dimension) -> root mean square change from step to step of the series
+    changes: dict[tuple[str, str], float]
     calibration: frozenset[str]
 
 
@@ -52,8 +54,11 @@ def profile(measure: EpisodeMeasure) -> Profile:
             if dimension is not None and not dimension.categories and np.isfinite(column.mean):
                 levels[name, column.name] = (column.mean, column.std, column.low, column.high)
                 units[name, column.name] = dimension.unit
+    changes = {}
     for i, column in enumerate(measure.series.columns):
         key, values = (column.stream, column.dimension), measure.series.values[:, i]
+        if len(values) > 1 and np.isfinite(values).all():
+            changes[key] = float(np.sqrt(np.mean(np.diff(values.astype(np.float64)) ** 2)))
         if key not in levels and not column.unit and column.dimension and np.isfinite(values).all() and len(values) > 1:
             levels[key] = (float(values.mean()), float(values.std()), float(values.min()), float(values.max()))
             units[key] = "m" if column.dimension == "range" else ""
@@ -65,6 +70,7 @@ def profile(measure: EpisodeMeasure) -> Profile:
         clocks=clocks,
         levels=levels,
         units=units,
+        changes=changes,
         calibration=frozenset(measure.metadata.calibration),
     )
 
@@ -80,7 +86,7 @@ def check_peers(own: Profile, others: list[Profile], thresholds: Thresholds) -> 
         yield _finding("too short", own, "", "", message, "leave it out, or join it to what it was cut from")
     for key in sorted({k for o in others for k in o.calibration} - own.calibration):
         if sum(key in o.calibration for o in others) >= 0.8 * len(others):
-            stream = next((s for s in own.clocks if s in key), "")
+            stream = _sensor_of(key, own)
             message = f"got no {key}, which the others have"
             yield _finding("calibration", own, stream, "", message, "add its calibration when importing")
     if sum(o.start_ns > 946_684_800 * SECOND_NS for o in others) >= 0.8 * len(others) and own.start_ns < SECOND_NS * 1e8:
@@ -137,12 +143,16 @@ def _levels(own: Profile, others: list[Profile], thresholds: Thresholds) -> Iter
         levels = np.hypot(told[:, 0], told[:, 1])
         level = float(np.hypot(mean, std))
         alive = told[:, 1] > 0
-        if std == 0 and alive.mean() >= 0.8 and not is_entity and low == high and not _shares_value(mean, told):
+        if std == 0 and mean and alive.mean() >= 0.8 and not is_entity and low == high:
             message = f"got {mean:g} {unit} throughout, expected it to change as in the others"
             advice = "check the sensor and its cable; leave the dimension out of this episode"
             yield _finding("frozen", own, stream, dimension, message, advice)
             continue
-        if (found := _other_unit(level, levels, unit, thresholds)) is not None:
+        found = _other_unit(level, levels, unit, thresholds)
+        if found is None and key in own.changes:
+            changes = np.array([o.changes[key] for o in others if key in o.changes])
+            found = _other_unit(own.changes[key], changes, unit, thresholds)
+        if found is not None:
             factor, name = found
             message = f"got a level of {level:.4g} {unit}, {factor:.4g} times what the others say: these are {name}"
             advice = "import it again with the unit converted to SI at the reader"
@@ -168,9 +178,12 @@ def _levels(own: Profile, others: list[Profile], thresholds: Thresholds) -> Iter
             yield _finding("outlier", own, stream, dimension, message, "look at it: genba data view; leave it out if wrong")
 
 
-def _shares_value(mean: float, told: np.ndarray) -> bool:
-    """Say whether the constant is one that others begin or end with: 0 of what was not used this time."""
-    return mean == 0
+def _sensor_of(key: str, own: Profile) -> str:
+    """Return the stream that a calibration is of: the one it names, or whose frame it names; empty for neither."""
+    sensors = (*own.embodiment.camera, *own.embodiment.points)
+    frames = {c.frame: c.name for c in sensors if c.name in own.clocks and c.frame != "none"}
+    named = next((s for s in own.clocks if s in key), "")
+    return named or next((name for frame, name in frames.items() if frame in key), "")
 
 
 def _other_unit(level: float, levels: np.ndarray, unit: str, thresholds: Thresholds) -> tuple[float, str] | None:
@@ -178,12 +191,12 @@ def _other_unit(level: float, levels: np.ndarray, unit: str, thresholds: Thresho
     if not least > 0 or 0.6 * least < level < most / 0.6:
         return None
     # Within what the others say, give or take how far they are apart.
-    room = 1 + thresholds.unit_tolerance
-    fits = {
-        factor: name
-        for factor, name in FACTORS.get(unit, {}).items()
-        if least / room <= level / factor <= most * room
-    }  # fmt: skip
+    # A great factor is not mistaken for chance, so more room is given: 14 % for 3.6, 50 % for 57, a half or double for 1000.
+    fits = {}
+    for factor, name in FACTORS.get(unit, {}).items():
+        room = max(1 + thresholds.unit_tolerance, max(factor, 1 / factor) ** 0.1)
+        if least / room <= level / factor <= most * room:
+            fits[factor] = name
     if not fits:
         return None
     usual = float(np.median(levels))

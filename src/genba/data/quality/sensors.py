@@ -63,6 +63,9 @@ def _frozen_numbers(
             return
     for column in measured:
         run, least = column.frozen, thresholds.frozen_samples
+        at_end = column.frozen_value in (column.low, column.high) and column.frozen_value != 0
+        if at_end and max(column.at_low, column.at_high) > run.length:
+            continue  # a limit, which ``check_saturated`` looks at
         if _is_frozen(stream, run, column.next_frozen, least, thresholds) and _goes_on(measure, stream, run):
             yield _frozen(stream, column.name, run, f"values of {column.frozen_value:g}")
 
@@ -99,7 +102,8 @@ def check_saturated(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator
                 share = count / max(column.num_rows, 1)
                 at_limit = abs(value - limit) <= 1e-3 * (dimension.high - dimension.low)
                 piled = count > max(3 * near, thresholds.saturated_samples) and share >= thresholds.saturated_share
-                if piled and (run.length >= thresholds.saturated_samples or at_limit):
+                # Of noise that is clipped only single samples stand at the limit, but many of them.
+                if piled and (run.length >= thresholds.saturated_samples or at_limit or count >= 20):
                     yield Finding(
                         kind="saturation", stream=stream.name, dimension=column.name, start_ns=run.start_ns,
                         end_ns=run.end_ns, share=share,
@@ -140,7 +144,7 @@ def _goes_on(measure: EpisodeMeasure, stream: StreamMeasure, run: Run) -> bool:
     others = [
         i
         for i, column in enumerate(series.columns)
-        if column.stream not in (stream.name, "action") and column.unit not in ("id", "s")
+        if series.known[i] and column.stream not in (stream.name, "action") and column.unit not in ("id", "s")
     ]
     if not others:
         return True
@@ -148,9 +152,9 @@ def _goes_on(measure: EpisodeMeasure, stream: StreamMeasure, run: Run) -> bool:
     during = moves[max(int(first), 0) : max(int(last), int(first) + 1)]
     if not len(during):
         return True
-    usual = np.nanmean(moves, 0) if len(moves) else np.zeros(0)
+    usual = moves.mean(0) if len(moves) else np.zeros(0)
     moving = usual > 0
-    return not moving.any() or bool((np.nanmean(during, 0)[moving] > RESTING * usual[moving]).any())
+    return not moving.any() or bool((during.mean(0)[moving] > RESTING * usual[moving]).any())
 
 
 def _frozen(stream: StreamMeasure, dimension: str, run: Run, what: str) -> Finding:

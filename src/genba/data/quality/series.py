@@ -31,7 +31,7 @@ STEP_S, MAX_STEPS = 0.1, 1 << 20
 FIELDS = 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Column:
     """What a column of the series is."""
 
@@ -48,6 +48,11 @@ class Series:
     step_ns: int
     columns: tuple[Column, ...]
     values: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """Say which columns have a value: bool ``[column]``."""
+        return np.isfinite(self.values).all(0)
 
 
 def grid_step_ns(embodiment: Embodiment) -> int:

@@ -37,7 +37,6 @@ class Sketcher:
     """Sketches the episodes of one machine: all in the scales of the first, so that they compare."""
 
     def __init__(self) -> None:
-        self.scales: dict[Column, tuple[float, float]] = {}
         self._known: dict[tuple[str, str], tuple[float, float]] = {}
 
     def scaled(self, series: Series) -> np.ndarray:

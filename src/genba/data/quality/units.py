@@ -76,6 +76,8 @@ def _alone(measure: EpisodeMeasure) -> Iterator[Finding]:
     series = measure.series
     for i, column in enumerate(series.columns):
         values = series.values[:, i]
+        if not series.known[i]:
+            continue
         middle, reach = float(np.median(values)), float(np.abs(values).max())
         if column.unit == "K" and middle < COLDEST_K:
             message = f"got {middle:.4g} K in the middle: these are degrees Celsius, expected about {middle + 273.15:.4g} K"
@@ -89,7 +91,7 @@ def _alone(measure: EpisodeMeasure) -> Iterator[Finding]:
                 message = f"got {middle:.4g} Pa of air, expected about 101325 Pa: these are {unit}"
                 yield unit_finding(measure, column.stream, column.dimension, message)
     for stream in dict.fromkeys(column.stream for column in series.columns):
-        at = {c.dimension: i for i, c in enumerate(series.columns) if c.stream == stream}
+        at = {c.dimension: i for i, c in enumerate(series.columns) if c.stream == stream and series.known[i]}
         for names in _sets(at, "wxyz"):
             norm = np.linalg.norm(series.values[:, [at[n] for n in names]], axis=1)
             if abs(float(np.median(norm)) - 1) > 0.02:
@@ -150,7 +152,7 @@ def _related(measure: EpisodeMeasure) -> Iterator[Finding]:
 def _relations(series: Series) -> Iterator[tuple[Term, Term, str, float]]:
     """Yield (left, right, in words, least correlation): terms that should be equal, with the columns each is made of."""
     columns, found = series.columns, 0
-    values = series.values.astype(np.float64)
+    values = np.nan_to_num(series.values.astype(np.float64))
     rates = np.gradient(values, series.step_ns / SECOND_NS, axis=0) if len(values) > 1 else values
     for i, one in enumerate(columns):
         for j, other in enumerate(columns):
