@@ -90,6 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     begin, rows, sound_rows = time.process_time(), [], []
     for facts, episodes in machines(arguments):
+        print(f"{time.process_time() - begin:.0f} CPU-seconds, now {facts.id}", file=sys.stderr)
         false, blamed = 0, []
         for i, episode in enumerate(episodes):
             others = [e for k, e in enumerate(episodes) if k != i][:NUM_PEERS]

@@ -72,7 +72,9 @@ def sensor_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) 
         c
         for c in facts.channels
         if c.name in episode.streams
-        and (isinstance(c, CameraChannel | PointsChannel) or (isinstance(c, TelemetryChannel) and len(c.dimensions) > 1))
+        and (
+            isinstance(c, CameraChannel | PointsChannel) or (isinstance(c, TelemetryChannel) and len(c.dimensions) > 1)
+        )
     ]
     single = list(noisy_dimensions(facts, episode))
     for seconds in (0.6, 1.5):
@@ -122,12 +124,20 @@ def copy_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) ->
     if not facts.telemetry:
         return
     for first, last in ((0.0, 0.8), (0.15, 1.0), (0.2, 0.85)):
-        yield "copied", f"{first:.0%} to {last:.0%} of it", lambda a=first, b=last: plant.copy(
-            episode, "again", kind="near duplicate", streams=plant.cropped(episode, a, b)
+        yield (
+            "copied",
+            f"{first:.0%} to {last:.0%} of it",
+            lambda a=first, b=last: plant.copy(
+                episode, "again", kind="near duplicate", streams=plant.cropped(episode, a, b)
+            ),
         )
     for strength in (0.01, 0.05):
-        yield "copied", f"with {strength:.0%} noise", lambda s=strength: plant.copy(
-            episode, "again", kind="near duplicate", streams=plant.noisy(facts, shift(episode, 9.03), s, rng)
+        yield (
+            "copied",
+            f"with {strength:.0%} noise",
+            lambda s=strength: plant.copy(
+                episode, "again", kind="near duplicate", streams=plant.noisy(facts, shift(episode, 9.03), s, rng)
+            ),
         )
 
 
@@ -174,21 +184,37 @@ def rover_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) -
     meta = episode.metadata
     for key, stream in (("base_from_camera", "front"), ("base_from_lidar", "lidar")):
         left = {k: v for k, v in meta.calibration.items() if k != key}
-        yield "calibration", f"no {key}", lambda c=left, n=stream: Planted(
-            episode=Episode(replace(meta, calibration=c), episode.streams), kind="calibration", stream=n
+        yield (
+            "calibration",
+            f"no {key}",
+            lambda c=left, n=stream: Planted(
+                episode=Episode(replace(meta, calibration=c), episode.streams), kind="calibration", stream=n
+            ),
         )
     bent = {**meta.calibration, "base_from_lidar": (2.0, *meta.calibration["base_from_lidar"][1:])}
-    yield "calibration", "no rotation", lambda: Planted(
-        episode=Episode(replace(meta, calibration=bent), episode.streams), kind="calibration", stream="lidar"
+    yield (
+        "calibration",
+        "no rotation",
+        lambda: Planted(
+            episode=Episode(replace(meta, calibration=bent), episode.streams), kind="calibration", stream="lidar"
+        ),
     )
-    yield "outlier", "a bias of 25 A", lambda: plant.change(
-        episode, "motor", 0, facts, "outlier", lambda column: column + 25.0
+    yield (
+        "outlier",
+        "a bias of 25 A",
+        lambda: plant.change(episode, "motor", 0, facts, "outlier", lambda column: column + 25.0),
     )
-    yield "outlier", "twenty times as wild", lambda: plant.change(
-        episode, "motor", 0, facts, "outlier", lambda column: column.mean() + 20 * (column - column.mean())
+    yield (
+        "outlier",
+        "twenty times as wild",
+        lambda: plant.change(
+            episode, "motor", 0, facts, "outlier", lambda column: column.mean() + 20 * (column - column.mean())
+        ),
     )
-    yield "dead sensor", "all the time", lambda: plant.change(
-        episode, "motor", 0, facts, "frozen", lambda column: np.full_like(column, 3.0)
+    yield (
+        "dead sensor",
+        "all the time",
+        lambda: plant.change(episode, "motor", 0, facts, "frozen", lambda column: np.full_like(column, 3.0)),
     )
 
 

@@ -68,7 +68,9 @@ def drive(seed: int, *, seconds: float = 20.0, labelled: bool = False, start_ns:
         sweep = np.stack([range_m * np.cos(bearing), range_m * np.sin(bearing), rng.normal(0, 0.02, 50)], 1)
         sweeps.append(sweep[rng.random(50) > 0.05].astype(np.float32))
     streams["lidar"] = ragged(times_ns, sweeps)
-    seen_ns = start_ns + np.sort(rng.choice(int(seconds * 1000), int(seconds * 2), replace=False)).astype(np.int64) * 10**6
+    seen_ns = (
+        start_ns + np.sort(rng.choice(int(seconds * 1000), int(seconds * 2), replace=False)).astype(np.int64) * 10**6
+    )
     snapshots = [
         np.stack([rng.uniform(1, 50, n), rng.integers(0, 4, n)], 1).astype(np.float32)
         for n in rng.integers(0, 6, len(seen_ns))

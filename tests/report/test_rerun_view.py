@@ -68,7 +68,11 @@ def test_every_number_is_there_at_its_own_time(saved):
 
 def test_scores_and_relations_are_there_row_by_row(saved):
     shard, chunks = saved
-    for name, path in (("duration", "relations/duration"), ("action.line", "action/line"), ("label.line", "label/line")):
+    for name, path in (
+        ("duration", "relations/duration"),
+        ("action.line", "action/line"),
+        ("label.line", "label/line"),
+    ):
         stream = shard.streams[name].decode()
         times, values = column(chunks[path], "scalars")
         np.testing.assert_array_equal(times, stream.times_ns)

@@ -115,5 +115,7 @@ def _entries(vault: Vault, names: list[str], embodiment: str | None, owner: str 
     ]
     if not entries:
         asked = ", ".join(f"{k} {v!r}" for k, v in (("embodiment", embodiment), ("owner", owner)) if v is not None)
-        raise DataError(f"{vault.path}: no episode to check{f' of {asked}' if asked else ''}; see: genba data list --each")
+        raise DataError(
+            f"{vault.path}: no episode to check{f' of {asked}' if asked else ''}; see: genba data list --each"
+        )
     return entries

@@ -137,7 +137,9 @@ def _log_episode(rr: ModuleType, recording: Any, embodiment: Embodiment, shard: 
                 columns = rr.EncodedImage.columns(blob=blobs, media_type=["image/jpeg"] * len(blobs))
             else:
                 frames = stored.decode().values
-                form = rr.components.ImageFormat(channel.width, channel.height, color_model="RGB", channel_datatype="U8")
+                form = rr.components.ImageFormat(
+                    channel.width, channel.height, color_model="RGB", channel_datatype="U8"
+                )
                 columns = rr.Image.columns(buffer=frames.reshape(len(frames), -1), format=[form] * len(frames))
             recording.send_columns(_place(channel), [_times(rr, stored.times_ns)], columns)
             continue
@@ -196,7 +198,9 @@ def _lengths(stream: Stream) -> np.ndarray:
 
 def _places(channel: EntitiesChannel) -> tuple[int, ...]:
     """Return the columns of x, y and, where there is one, z, in metres; nothing where rows have no place."""
-    at = {re.sub(r"^(position|center|centre)_", "", d.name): i for i, d in enumerate(channel.dimensions) if d.unit == "m"}
+    at = {
+        re.sub(r"^(position|center|centre)_", "", d.name): i for i, d in enumerate(channel.dimensions) if d.unit == "m"
+    }
     return tuple(at[axis] for axis in "xyz" if axis in at) if {"x", "y"} <= set(at) else ()
 
 

@@ -61,7 +61,9 @@ def _edges(measure: EpisodeMeasure, stream: StreamMeasure, thresholds: Threshold
             return [_offset(stream, late_ns / SECOND_NS, "it begins and ends by as much")]
         ratio = clock.span_ns / span
         if abs(late_ns) <= near_ns < abs(over_ns) and abs(relative - ratio) <= 0.3 * abs(ratio - 1):
-            return [_drift(stream, ratio - 1, f"its {clock.num_samples} samples take {clock.span_ns / SECOND_NS:.3f} s")]
+            return [
+                _drift(stream, ratio - 1, f"its {clock.num_samples} samples take {clock.span_ns / SECOND_NS:.3f} s")
+            ]
         for missing_ns, where, edge in (
             (late_ns, "begins {:.3f} s after", (start_ns, clock.first_ns)),
             (-over_ns, "ends {:.3f} s before", (clock.last_ns, end_ns)),

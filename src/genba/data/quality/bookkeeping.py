@@ -105,7 +105,9 @@ def _impossible(name: str, numbers: tuple[float, ...]) -> str:
         if off > ROTATION_TOLERANCE:
             return f"got a rotation that is {off:.3g} from orthonormal, expected at most {ROTATION_TOLERANCE:g}"
     if "intrinsics" in name and len(numbers) in (4, 9) and min(numbers[0], numbers[1 if len(numbers) == 4 else 4]) <= 0:
-        return f"got a focal length of {min(numbers[0], numbers[1 if len(numbers) == 4 else 4]):g}, expected more than 0"
+        return (
+            f"got a focal length of {min(numbers[0], numbers[1 if len(numbers) == 4 else 4]):g}, expected more than 0"
+        )
     return ""
 
 

@@ -76,10 +76,14 @@ def find_jumps(measure: EpisodeMeasure, thresholds: Thresholds) -> tuple[list[Fi
         late_ns = clock.last_ns - middle([o.last_ns for o in others], lower=False) if others else 0
         for start_ns, end_ns in own:
             length_ns, share = end_ns - start_ns, (end_ns - start_ns) / max(measure.span_ns, 1)
-            text = f"got {length_ns / SECOND_NS:.3f} s between two samples, expected {clock.median_ns / SECOND_NS:.4f} s"
+            text = (
+                f"got {length_ns / SECOND_NS:.3f} s between two samples, expected {clock.median_ns / SECOND_NS:.4f} s"
+            )
             slack_ns = min(max(3 * clock.p99_ns, 0.2 * length_ns), 0.4 * length_ns)
             if abs(late_ns - length_ns) <= slack_ns:
-                jumps.append(_jump(name, start_ns, end_ns, share, f"{text}; nothing is missing: the clock was set ahead"))
+                jumps.append(
+                    _jump(name, start_ns, end_ns, share, f"{text}; nothing is missing: the clock was set ahead")
+                )
             else:
                 gaps.append(
                     Finding(

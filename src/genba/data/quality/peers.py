@@ -18,6 +18,9 @@ from genba.data.quality.units import FACTORS
 from genba.spec.embodiment import Embodiment, InstructionChannel
 from genba.spec.units import SECOND_NS
 
+#: Episodes of one machine differ by less than this.
+GREAT_FACTOR = 8.0
+
 #: A rate is also held against the others' own spread: so many times their median deviation.
 RATE_SPREAD = 8.0
 
@@ -89,7 +92,10 @@ def check_peers(own: Profile, others: list[Profile], thresholds: Thresholds) -> 
             stream = _sensor_of(key, own)
             message = f"got no {key}, which the others have"
             yield _finding("calibration", own, stream, "", message, "add its calibration when importing")
-    if sum(o.start_ns > 946_684_800 * SECOND_NS for o in others) >= 0.8 * len(others) and own.start_ns < SECOND_NS * 1e8:
+    if (
+        sum(o.start_ns > 946_684_800 * SECOND_NS for o in others) >= 0.8 * len(others)
+        and own.start_ns < SECOND_NS * 1e8
+    ):
         message = f"got a start at {own.start_ns / SECOND_NS:.0f} s, expected Unix time as the others"
         yield _finding("epoch", own, "", "", message, "import it again with the clock's epoch set right")
     yield from _rates(own, others, thresholds)
@@ -124,11 +130,15 @@ def _rates(own: Profile, others: list[Profile], thresholds: Thresholds) -> Itera
             continue
         interval = float(np.median([t[4] for t in told]))
         if abs((median_ns - interval) - off) < 0.5 * abs(off):
-            message = f"got a clock that runs {abs(off) / usual:.2%} {'slow' if off > 0 else 'fast'} against other episodes"
+            message = (
+                f"got a clock that runs {abs(off) / usual:.2%} {'slow' if off > 0 else 'fast'} against other episodes"
+            )
             advice = "map its times onto the other streams' clock when importing"
             yield _timed("clock drift", name, first, last, 1.0, message, advice)
         else:
-            message = f"got a sample every {period_ns / SECOND_NS:.5f} s, expected {usual / SECOND_NS:.5f} s as in others"
+            message = (
+                f"got a sample every {period_ns / SECOND_NS:.5f} s, expected {usual / SECOND_NS:.5f} s as in others"
+            )
             advice = "import the log again; look for samples dropped or sent twice"
             yield _timed("frame count", name, first, last, min(abs(off) / usual, 1.0), message, advice)
 
@@ -149,9 +159,18 @@ def _levels(own: Profile, others: list[Profile], thresholds: Thresholds) -> Iter
             yield _finding("frozen", own, stream, dimension, message, advice)
             continue
         found = _other_unit(level, levels, unit, thresholds)
-        if found is None and key in own.changes:
+        if key in own.changes:
             changes = np.array([o.changes[key] for o in others if key in o.changes])
-            found = _other_unit(own.changes[key], changes, unit, thresholds)
+            quicker = _other_unit(own.changes[key], changes, unit, thresholds)
+            if found is None and quicker is not None and _is_great(quicker[0]):
+                found = quicker
+            elif (
+                found is not None
+                and not _is_great(found[0])
+                and (quicker != found or len(told) < thresholds.outlier_peers)
+            ):
+                # A factor of 2 or 4 is also how much episodes differ: it must show in the changes too, against many.
+                found = None
         if found is not None:
             factor, name = found
             message = f"got a level of {level:.4g} {unit}, {factor:.4g} times what the others say: these are {name}"
@@ -175,7 +194,9 @@ def _levels(own: Profile, others: list[Profile], thresholds: Thresholds) -> Iter
                 f"got {mean:.4g} +- {std:.3g} {unit}, expected between {least:.4g} and {most:.4g} with at most "
                 f"+- {spreads.max():.3g} as in {len(told)} others"
             )
-            yield _finding("outlier", own, stream, dimension, message, "look at it: genba data view; leave it out if wrong")
+            yield _finding(
+                "outlier", own, stream, dimension, message, "look at it: genba data view; leave it out if wrong"
+            )
 
 
 def _sensor_of(key: str, own: Profile) -> str:
@@ -184,6 +205,11 @@ def _sensor_of(key: str, own: Profile) -> str:
     frames = {c.frame: c.name for c in sensors if c.name in own.clocks and c.frame != "none"}
     named = next((s for s in own.clocks if s in key), "")
     return named or next((name for frame, name in frames.items() if frame in key), "")
+
+
+def _is_great(factor: float) -> bool:
+    """Say whether a factor is beyond how much episodes of one machine differ."""
+    return max(factor, 1 / factor) > GREAT_FACTOR
 
 
 def _other_unit(level: float, levels: np.ndarray, unit: str, thresholds: Thresholds) -> tuple[float, str] | None:
@@ -213,6 +239,4 @@ def _finding(kind: str, own: Profile, stream: str, dimension: str, message: str,
 
 
 def _timed(kind: str, stream: str, first: int, last: int, share: float, message: str, advice: str) -> Finding:
-    return Finding(
-        kind=kind, stream=stream, start_ns=first, end_ns=last, share=share, message=message, advice=advice
-    )
+    return Finding(kind=kind, stream=stream, start_ns=first, end_ns=last, share=share, message=message, advice=advice)

@@ -80,12 +80,16 @@ def _alone(measure: EpisodeMeasure) -> Iterator[Finding]:
             continue
         middle, reach = float(np.median(values)), float(np.abs(values).max())
         if column.unit == "K" and middle < COLDEST_K:
-            message = f"got {middle:.4g} K in the middle: these are degrees Celsius, expected about {middle + 273.15:.4g} K"
+            message = (
+                f"got {middle:.4g} K in the middle: these are degrees Celsius, expected about {middle + 273.15:.4g} K"
+            )
             yield unit_finding(measure, column.stream, column.dimension, message)
         if column.unit == "rad" and reach > 20 and any(word in column.dimension for word in HEADINGS):
             message = f"got a heading of {reach:.4g} rad, expected within a few turns: these are degrees"
             yield unit_finding(measure, column.stream, column.dimension, message)
-        if column.unit == "Pa" and any(w in f"{column.stream}.{column.dimension}" for w in ("baro", "ambient", "atmos")):
+        if column.unit == "Pa" and any(
+            w in f"{column.stream}.{column.dimension}" for w in ("baro", "ambient", "atmos")
+        ):
             unit = next((u for f, u in FACTORS["Pa"].items() if 0.5 < middle / f / 101_325 < 1.1), "")
             if unit:
                 message = f"got {middle:.4g} Pa of air, expected about 101325 Pa: these are {unit}"
@@ -104,7 +108,9 @@ def _alone(measure: EpisodeMeasure) -> Iterator[Finding]:
             norm = np.linalg.norm(series.values[:, columns], axis=1)
             middle = float(np.median(norm))
             if abs(middle - 1) < 0.06 and float(np.quantile(norm, 0.9) - np.quantile(norm, 0.1)) < 0.5:
-                message = f"got an acceleration of {middle:.3g} m/s^2 in the middle, expected gravity's 9.8: these are g"
+                message = (
+                    f"got an acceleration of {middle:.3g} m/s^2 in the middle, expected gravity's 9.8: these are g"
+                )
                 for name in names:
                     yield unit_finding(measure, stream, name, message)
 

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from genba.data.readers.dbc import CompiledMessage, Dbc
+from genba.data.readers.npy import load_array
 from genba.data.readers.options import provenance
-from genba.errors import ReaderError
+from genba.errors import FormatError, ReaderError
 from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode, EpisodeMetadata
 from genba.spec.streams import Stream
@@ -139,20 +140,20 @@ class _Frames:
 def _read_frames(path: Path) -> _Frames:
     state, arrays = hashlib.sha256(), {}
     for name in ("t", "src", "address", "data"):
-        file = path / FRAMES / name
-        try:
-            arrays[name] = np.load(file, allow_pickle=False)
-            state.update(file.read_bytes())
-        except (OSError, ValueError, EOFError) as error:
-            raise ReaderError(f"{file}: not a NumPy array ({error}); expected the raw frames of comma2k19") from error
+        arrays[name] = load_array(path / FRAMES / name)
+        state.update((path / FRAMES / name).read_bytes())
     t, data = arrays["t"], arrays["data"]
     for name, array in arrays.items():
-        if array.shape != (len(t),):
-            raise ReaderError(f"{path / FRAMES / name}: got {list(array.shape)}, expected [{len(t)}] as in t")
-    if not len(t) or not np.isfinite(t).all() or data.dtype.kind != "S":
-        raise ReaderError(
-            f"{path / FRAMES}: got {len(t)} frames of {data.dtype}, expected some, of bytes, with finite times"
+        if array.ndim != 1 or array.shape != t.shape or (name != "data" and array.dtype.kind not in "iuf"):
+            raise FormatError(
+                path / FRAMES / name, f"got {array.dtype}{list(array.shape)}, expected {list(t.shape)} as in t"
+            )
+    # Beyond 30 years a count of nanoseconds is near its end, and nobody records for so long.
+    if not len(t) or not (np.abs(t.astype(np.float64)) < 1e9).all() or data.dtype.kind != "S":
+        raise FormatError(
+            path / FRAMES, f"got {len(t)} frames of {data.dtype}, expected some, of bytes, with times below 1e9 s"
         )
+    t = t.astype(np.float64)
     times_ns = np.rint(t * SECOND_NS).astype(np.int64)
     back_s = float(-np.diff(t).min(initial=0.0))
     if back_s > REORDER_S:
