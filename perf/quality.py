@@ -10,7 +10,6 @@ if a finding has its kind and its stream (and its dimension, where one was chang
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import sys
 import time
@@ -23,11 +22,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from planted import Planted
 from planted_cases import copy_cases, decision_cases, rover_cases, sensor_cases, timing_cases
+from planted_bench import Bench, is_found
 from rover import ROVER, drive
 
 from genba.data.quality.findings import Finding
-from genba.data.quality.inspect import Inspector
-from genba.data.quality.samples import EpisodeView, view_episode
 from genba.data.vault import Vault
 from genba.spec.embodiment import Embodiment
 from genba.spec.episode import Episode
@@ -44,39 +42,6 @@ def machines(arguments: argparse.Namespace) -> Iterator[tuple[Embodiment, list[E
         for machine in vault.catalog.embodiment_ids():
             entries = vault.entries(embodiment_id=machine)
             yield vault.embodiment(machine), [vault.read(entry.episode_id) for entry in entries]
-
-
-class Bench:
-    """Inspects one planted episode after another beside the same sound ones, which are measured once."""
-
-    def __init__(self, facts: Embodiment, sound: list[Episode]) -> None:
-        self.facts, self.views = facts, {e.metadata.episode_id: view_episode(facts, e) for e in sound}
-        self.base = Inspector(self._reopen)
-        for view in self.views.values():
-            self.base.add(view, asked=False)
-
-    def findings(self, episode: Episode) -> tuple[Finding, ...]:
-        """Return what is found in one episode."""
-        inspector = copy.copy(self.base)
-        for name in ("_asked", "_found", "_profiles", "_prints", "_sketchers"):
-            setattr(inspector, name, copy.deepcopy(getattr(self.base, name)))
-        inspector._reopen = self._reopen
-        view = view_episode(self.facts, episode)
-        self.views[episode.metadata.episode_id] = view
-        inspector.add(view)
-        (verdict,) = inspector.verdicts()
-        return verdict.findings
-
-    def _reopen(self, episode_id: str) -> EpisodeView:
-        return self.views[episode_id]
-
-
-def is_found(planted: Planted, findings: tuple[Finding, ...]) -> bool:
-    """Say whether the defect is among the findings."""
-    return any(
-        f.kind == planted.kind and f.stream == planted.stream and f.dimension in ("", planted.dimension or f.dimension)
-        for f in findings
-    )
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from random_episodes import random_episode
 
-from genba.data.fsck import check_vault
 from genba.data.codecs import POINT_STEP_M
+from genba.data.fsck import check_vault
 from genba.data.vault import Vault
 from genba.errors import CorruptShardError, DataError, SpecError, StorageError
 from genba.spec.conformance import check_episode

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -133,7 +134,7 @@ def _log_episode(rr: ModuleType, recording: Any, embodiment: Embodiment, shard: 
         if isinstance(channel, CameraChannel):
             if stored.codec == JPEG and stored.block_starts is not None:
                 starts = stored.block_starts
-                blobs = [stored.data[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+                blobs = [stored.data[a:b] for a, b in pairwise(starts)]
                 columns = rr.EncodedImage.columns(blob=blobs, media_type=["image/jpeg"] * len(blobs))
             else:
                 frames = stored.decode().values

@@ -18,8 +18,9 @@ from genba.data.quality.series import seconds
 from genba.data.quality.thresholds import Thresholds
 from genba.spec.units import SECOND_NS, to_ns
 
-#: How far apart signals are looked for, in steps of the series, and the most pairs of signals that are compared.
-MAX_LAG_STEPS, MAX_PAIRS = 40, 48
+#: How far apart signals are looked for and the least that there must be of them, in steps of the series, and the most pairs
+#: of signals that are compared.
+MAX_LAG_STEPS, MIN_STEPS, MAX_PAIRS = 40, 60, 48
 
 
 def check_times(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Finding]:
@@ -102,7 +103,7 @@ def _mean_period_ns(stream: StreamMeasure, thresholds: Thresholds) -> float:
 def _lags(measure: EpisodeMeasure, thresholds: Thresholds, told: set[str]) -> Iterator[Finding]:
     """Find streams that tell the same as others earlier or later; of only two, both are named."""
     series, votes = measure.series, {}
-    if len(series.values) < 4 * MAX_LAG_STEPS:
+    if len(series.values) < MIN_STEPS:
         return
     for i, j in _pairs(measure):
         if told & {series.columns[i].stream, series.columns[j].stream}:

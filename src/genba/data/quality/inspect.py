@@ -5,6 +5,7 @@ To add a check of single episodes, write a function ``(EpisodeMeasure, Threshold
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from genba.data.catalog import EpisodeEntry
@@ -79,6 +80,15 @@ class Inspector:
         self._profiles.setdefault(machine, []).append(profile(measure))
         sketch = self._sketchers.setdefault(machine, Sketcher()).sketch(measure.series)
         self._prints.setdefault(machine, []).append(take_print(measure, sketch))
+
+    def fork(self) -> Inspector:
+        """Return one that goes on from here by itself, to inspect several variants beside the same episodes."""
+        other = copy.copy(self)
+        other._asked, other._found = dict(self._asked), {name: list(found) for name, found in self._found.items()}
+        other._profiles = {machine: list(known) for machine, known in self._profiles.items()}
+        other._prints = {machine: list(known) for machine, known in self._prints.items()}
+        other._sketchers = {machine: copy.deepcopy(known) for machine, known in self._sketchers.items()}
+        return other
 
     def refuse(self, entry: EpisodeEntry, error: GenbaError) -> None:
         """Note that an episode could not be read."""

@@ -110,8 +110,7 @@ def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
     for start in range(0, total, _PIECE):
         piece = times_ns[start : start + _PIECE + 1]
         gaps = np.diff(piece)
-        for i in np.argsort(gaps)[-NUM_LONGEST:]:
-            longest.append((int(gaps[i]), int(piece[i]), int(piece[i + 1])))
+        longest += [(int(gaps[i]), int(piece[i]), int(piece[i + 1])) for i in np.argsort(gaps)[-NUM_LONGEST:]]
         longest = sorted(longest, reverse=True)[:NUM_LONGEST]
         body = times_ns[start : start + _PIECE]
         begins = changes(body, times_ns[start - 1] if start else None)
@@ -146,10 +145,10 @@ def measure_stream(view: StreamView) -> StreamMeasure:
     state, frozen = hashlib.blake2b(digest_size=16), Runs()
     first_ns, last = int(view.times_ns[0]), None
     for _, part in view.pieces():
-        state.update(np.ascontiguousarray(part.times_ns - first_ns))
+        state.update((part.times_ns - first_ns).tobytes())
         if part.splits is not None:
-            state.update(np.ascontiguousarray(np.diff(part.splits)))
-        state.update(np.ascontiguousarray(part.values))
+            state.update(np.diff(part.splits).tobytes())
+        state.update(np.ascontiguousarray(part.values).tobytes())
         begins = _differs(part, last)
         frozen.update(begins, np.ones(len(part), bool), part.times_ns)
         last = np.array(part.sample(-1))
@@ -223,8 +222,8 @@ class _Column:
         self.counts[2] += int(((values > self.low) & (values <= self.low + beside)).sum())
         self.counts[3] += int(((values < self.high) & (values >= self.high - beside)).sum())
         run = self.equal.finish().longest
-        inside = np.flatnonzero((times_ns >= run.start_ns) & (times_ns <= run.end_ns)) if run.length > 1 else ()
-        if len(inside):
+        inside = np.flatnonzero((times_ns >= run.start_ns) & (times_ns <= run.end_ns))
+        if run.length > 1 and len(inside):
             self.frozen_value = float(values[inside[-1]])
             around = values[max(int(inside[0]) - 1, 0) : int(inside[-1]) + 2]
             self.jump = max(self.jump, float(np.nanmax(np.abs(around - self.frozen_value), initial=0.0)))

@@ -55,12 +55,15 @@ def _frozen_numbers(
     ]
     whole = stream.frozen
     missing = all(column.missing.length >= 0.9 * whole.length for column in stream.columns)
-    if len(measured) > 1 and not missing and whole.length < stream.clock.num_samples:
-        if _is_frozen(stream, whole, stream.next_frozen, thresholds.frozen_rows, thresholds) and _goes_on(
-            measure, stream, whole
-        ):
-            yield _frozen(stream, "", whole, "samples")
-            return
+    if (
+        len(measured) > 1
+        and not missing
+        and whole.length < stream.clock.num_samples
+        and _is_frozen(stream, whole, stream.next_frozen, thresholds.frozen_rows, thresholds)
+        and _goes_on(measure, stream, whole)
+    ):
+        yield _frozen(stream, "", whole, "samples")
+        return
     for column in measured:
         run, least = column.frozen, thresholds.frozen_samples
         at_end = column.frozen_value in (column.low, column.high) and column.frozen_value != 0

@@ -52,7 +52,7 @@ class Series:
     @property
     def known(self) -> np.ndarray:
         """Say which columns have a value: bool ``[column]``."""
-        return np.isfinite(self.values).all(0)
+        return np.asarray(np.isfinite(self.values).all(0))
 
 
 def grid_step_ns(embodiment: Embodiment) -> int:

@@ -59,7 +59,7 @@ class Thresholds:
     #: how far outside everything the others saw an episode's mean must be, as a share of their range
     outlier_margin: float = 0.25
     #: how many times more, or less, than any other it varies
-    outlier_spread: float = 8.0
+    outlier_spread: float = 5.0
     #: decisions further apart than this many control periods, or nearer than its inverse
     decision_periods: float = 2.5
     #: share of the usual duration of the machine's episodes below which one is too short
