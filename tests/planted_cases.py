@@ -33,7 +33,8 @@ def timing_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) 
 
     for periods in (8, 20, 40):
         name = draw()
-        yield "gap", f"{periods} periods", lambda n=name, p=periods: plant.gap(episode, n, p / rates[n])
+        long_s = min(periods / rates[name], duration_s / 3)
+        yield "gap", f"{periods} periods", lambda n=name, s=long_s: plant.gap(episode, n, s)
     for periods in (10, 30):
         name = draw()
         yield "jump ahead", f"{periods} periods", lambda n=name, p=periods: plant.jump_ahead(episode, n, p / rates[n])
@@ -87,7 +88,7 @@ def sensor_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) 
                 yield "frozen stream", f"{seconds:g} s", lambda n=channel.name, s=least_s: plant.freeze(episode, n, s)
     if not single:
         return
-    for strength in (0.03, 0.2):
+    for strength in (0.08, 0.25):
         # A few per cent of a short stream are no more than its crest.
         rich = [(n, k) for n, k in single if strength * len(episode.streams[n]) >= 20]
         name, i = rich[int(rng.integers(len(rich)))] if rich else single[0]

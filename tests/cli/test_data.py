@@ -47,10 +47,13 @@ def test_imported_log_is_listed_shown_and_sound(genba, imported):
     assert entry.episode_id in genba("list", "--each", "--vault", imported)
     shown = genba("show", entry.episode_id, "--vault", imported)
     # 4,974 frames of each in 59.98 s.
-    assert "4974  82.9" in shown
+    assert "4974  82.9        83" in shown
+    # 4,974 x 4 float32 and 4,974 x 2.
+    assert "79.6  raw" in shown
+    assert "39.8  raw" in shown
     assert entry.digest in shown
     assert "front_left" in shown
-    assert "1 episodes are sound, 0 problems" in genba("check", "--vault", imported)
+    assert "1 episodes are sound, 0 problems" in genba("fsck", "--vault", imported)
 
 
 def test_importing_again_changes_nothing(genba, imported, samples):
@@ -63,14 +66,14 @@ def test_importing_again_changes_nothing(genba, imported, samples):
     assert len(Vault.open(imported).entries()) == 1
 
 
-def test_check_fails_where_a_shard_is_damaged(genba, imported):
+def test_fsck_fails_where_a_shard_is_damaged(genba, imported):
     (entry,) = Vault.open(imported).entries()
     with (imported / entry.file).open("r+b") as file:
         file.seek(entry.size_bytes // 2)
         byte = file.read(1)[0]
         file.seek(entry.size_bytes // 2)
         file.write(bytes([byte ^ 1]))
-    output = genba("check", "--vault", imported, status=1)
+    output = genba("fsck", "--vault", imported, status=1)
     assert f"changed {entry.episode_id}" in output
     assert "0 episodes are sound, 1 problems" in output
 

@@ -48,6 +48,11 @@ class StoredStream:
     shape: tuple[int, ...]
     place: str = ""
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the values take as they are stored."""
+        return int(self.data.nbytes)
+
     def decode(self) -> Stream:
         """Return the stream; raw values are views of the stored bytes.
 

@@ -48,7 +48,7 @@ def check_times(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Fin
 def _edges(measure: EpisodeMeasure, stream: StreamMeasure, thresholds: Thresholds) -> list[Finding]:
     clock, rate_hz = stream.clock, measure.rate_hz(stream.name)
     others = [o.clock for o in measure.steady(thresholds.min_samples) if o is not stream]
-    period_ns = _mean_period_ns(stream, thresholds)
+    period_ns, ratio = _mean_period_ns(stream, thresholds), 1.0
     relative = period_ns * rate_hz / SECOND_NS
     found = []
     if others:
@@ -73,7 +73,10 @@ def _edges(measure: EpisodeMeasure, stream: StreamMeasure, thresholds: Threshold
                 found.append(
                     _count(stream, *edge, missing_ns / span, f"it {where.format(missing_ns / SECOND_NS)} the others")
                 )
-    if abs(relative - 1) > thresholds.rate_tolerance:
+    off = abs(relative - 1) > thresholds.rate_tolerance
+    if off and others and abs(relative - ratio) <= 0.3 * abs(relative - 1):
+        return [_drift(stream, ratio - 1, f"its {clock.num_samples} samples take {clock.span_ns / SECOND_NS:.3f} s")]
+    if off:
         wanted = round(clock.span_ns / SECOND_NS * rate_hz) + 1
         message = f"got {clock.num_samples} samples, expected about {wanted} at {rate_hz:g} Hz"
         share = min(abs(1 - 1 / relative), 1.0)

@@ -74,9 +74,9 @@ class Inspector:
         if asked:
             self._asked[name] = (machine, measure.start_ns, measure.end_ns)
             found = [finding for check in CHECKS.values() for finding in check(measure, self.thresholds)]
-            # Where every stream is silent there are no actions either.
-            paused = any(finding.kind == "clock jump" and not finding.stream for finding in found)
-            self._found[name] = [f for f in found if not (paused and f.kind == "decisions" and f.stream == "action")]
+            # Where every stream is silent there are no actions either, and what is too short has too few.
+            few = any(f.kind == "too short" or (f.kind == "clock jump" and not f.stream) for f in found)
+            self._found[name] = [f for f in found if not (few and f.kind == "decisions" and f.stream == "action")]
         self._profiles.setdefault(machine, []).append(profile(measure))
         sketch = self._sketchers.setdefault(machine, Sketcher()).sketch(measure.series)
         self._prints.setdefault(machine, []).append(take_print(measure, sketch))

@@ -33,7 +33,7 @@ class ClockMeasure:
     num_samples: int
     first_ns: int
     last_ns: int
-    #: median and 99th percentile of the intervals, and how long ten of them take at the least and usually
+    #: median and 99th percentile of the intervals, and how long ten of them take where the clock runs (90th percentile)
     median_ns: float
     p99_ns: float
     crowd_ns: float
@@ -73,8 +73,8 @@ class ColumnMeasure:
     #: change into and out of the longest repetition, and the greatest usual change (99.9th percentile) outside
     frozen_jump: float
     usual_step: float
-    #: samples at the lowest and highest value, the longest run there, and samples just beside it: within a hundredth of
-    #: the range, or the next value of a coarse sensor
+    #: samples at the lowest and highest value, the longest run there, and samples just beside it: within a tenth of the
+    #: usual change, or at the next value of a coarse sensor
     at_low: int
     at_high: int
     low_run: Run
@@ -127,7 +127,7 @@ def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
         last_ns=int(times_ns[-1]),
         median_ns=float(np.median(intervals)),
         p99_ns=float(np.quantile(intervals, 0.99)),
-        crowd_ns=float(np.median(crowds)),
+        crowd_ns=float(np.quantile(crowds, 0.9)),
         longest=tuple((a, b) for _, a, b in longest),
         crowded=crowded,
         crowded_ns=max(crowded_ns, 0),
@@ -213,7 +213,9 @@ class _Column:
 
     def update_extremes(self, column: np.ndarray, times_ns: np.ndarray) -> None:
         values = column.astype(np.float64)
-        beside = max(0.01 * (self.high - self.low), 1.5 * self.least_step if np.isfinite(self.least_step) else 0.0)
+        steps = np.concatenate(self.steps) if self.steps else np.zeros(0)
+        usual = 0.1 * float(np.median(steps)) if len(steps) else 0.0
+        beside = min(max(usual, 1.5 * self.least_step), 0.05 * (self.high - self.low))
         for i, at in enumerate((values == self.low, values == self.high)):
             self.counts[i] += int(at.sum())
             self.ends[i].update(changes(at, self.last_ends[i]), at, times_ns)

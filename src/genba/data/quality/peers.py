@@ -19,7 +19,7 @@ from genba.spec.embodiment import Embodiment, InstructionChannel
 from genba.spec.units import SECOND_NS
 
 #: Episodes of one machine differ by less than this.
-GREAT_FACTOR = 8.0
+GREAT_FACTOR = 12.0
 
 #: A rate is also held against the others' own spread: so many times their median deviation.
 RATE_SPREAD = 8.0
@@ -185,7 +185,9 @@ def _levels(own: Profile, others: list[Profile], thresholds: Thresholds) -> Iter
         if len(told) < thresholds.outlier_peers or is_entity:
             continue
         least, most = float(told[:, 2].min()), float(told[:, 3].max())
-        margin = thresholds.outlier_margin * (most - least)
+        # What is nearly constant in an episode differs between episodes as it likes: three times as far apart is unlike.
+        between = float(np.ptp(told[:, 0]))
+        margin = max(thresholds.outlier_margin * (most - least), 3 * between)
         spreads = told[:, 1]
         away = most > least and not least - margin <= mean <= most + margin
         wild = spreads.max() > 0 and std > thresholds.outlier_spread * spreads.max()
