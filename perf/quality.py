@@ -21,8 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from planted import Planted
-from planted_cases import copy_cases, decision_cases, rover_cases, sensor_cases, timing_cases
 from planted_bench import Bench, is_found
+from planted_cases import copy_cases, decision_cases, rover_cases, sensor_cases, timing_cases
 from rover import ROVER, drive
 
 from genba.data.quality.findings import Finding
