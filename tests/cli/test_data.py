@@ -1,11 +1,14 @@
 """``genba data`` imports a log, says what a vault holds, and finds damage."""
 
+from dataclasses import replace
+
 import pytest
 from typer.testing import CliRunner
 
 from genba.cli.data import app
 from genba.data.vault import Vault
 from genba.errors import DataError, ReaderError
+from genba.spec.episode import Episode
 
 EPISODE = "vehicle/toyota-can@1/comma2k19/"
 
@@ -76,6 +79,47 @@ def test_fsck_fails_where_a_shard_is_damaged(genba, imported):
     output = genba("fsck", "--vault", imported, status=1)
     assert f"changed {entry.episode_id}" in output
     assert "0 episodes are sound, 1 problems" in output
+
+
+def test_repair_saves_what_is_whole_and_says_what_is_not(genba, imported):
+    kept = Vault.open(imported)
+    (entry,) = kept.entries()
+    stored = kept.shard(entry).streams
+    name = max(stored, key=lambda n: stored[n].num_blocks)
+    with (imported / entry.file).open("r+b") as file:
+        file.seek(int(stored[name].bounds[1]))
+        byte = file.read(1)[0]
+        file.seek(int(stored[name].bounds[1]))
+        file.write(bytes([byte ^ 1]))
+    output = genba("fsck", "--repair", "--vault", imported, status=1)
+    assert f"damaged: {name} block 1" in output
+    assert "1 episodes saved; the damaged shard is now set-aside/shards/" in output
+    assert f"{entry.episode_id}: without {name} block 1" in output
+    assert "1 episodes are sound, 0 problems" in genba("fsck", "--vault", imported)
+
+
+def test_small_shards_are_packed(genba, imported):
+    (entry,) = Vault.open(imported).entries()
+    kept, episode = Vault.open(imported), Vault.open(imported).read(entry.episode_id)
+    for i in range(2):
+        kept.append(Episode(replace(episode.metadata, episode_id=f"copy {i}"), episode.streams))
+    output = genba("compact", "--vault", imported)
+    assert "3 episodes, " in output
+    assert "3 shards became 1 in" in output
+    assert "0 shards became 0 in" in genba("compact", "--vault", imported)
+    assert "3 episodes are sound, 0 problems" in genba("fsck", "--vault", imported)
+
+
+def test_a_data_set_is_named_and_sealed_by_a_key_of_its_own(genba, samples, tmp_path, keys_of_the_tests):
+    genba(
+        "import", samples / "vehicle", "--vault", tmp_path / "vault",
+        "--dbc", samples / "vehicle" / "dbc" / "toyota_2017.dbc", "--owner", "fleet", "--dataset", "winter",
+    )  # fmt: skip
+    (entry,) = Vault.open(tmp_path / "vault").entries()
+    assert (entry.metadata.owner, entry.metadata.dataset) == ("fleet", "winter")
+    assert entry.file.startswith("shards/fleet/winter/")
+    assert (keys_of_the_tests / "fleet%2Fwinter.key").is_file()
+    assert "winter" in genba("show", entry.episode_id, "--vault", tmp_path / "vault")
 
 
 def test_lost_catalog_is_rebuilt(genba, imported):

@@ -90,8 +90,7 @@ def test_points_and_pictures_are_the_stored_ones(saved):
     times, blobs = column(chunks["world/base/front"], "blob")
     np.testing.assert_array_equal(times, stored.times_ns)
     for k, (blob,) in enumerate(blobs):
-        lies = stored.data[stored.block_starts[k] : stored.block_starts[k + 1]]
-        np.testing.assert_array_equal(np.asarray(blob, np.uint8), lies)
+        np.testing.assert_array_equal(np.asarray(blob, np.uint8), stored.blocks(k, k + 1)[0])
 
 
 def test_layout_has_a_plot_per_channel_and_unit():

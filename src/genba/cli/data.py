@@ -1,4 +1,4 @@
-"""``genba data``: import machine logs into a vault; list, show and check what it holds."""
+"""``genba data``: import machine logs into a vault; list, show, check, mend and pack what it holds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from genba.cli.data_check import check
 from genba.cli.data_view import view
 from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.data.catalog import EpisodeEntry
-from genba.data.fsck import check_vault
+from genba.data.compact import TARGET_BYTES, compact
+from genba.data.fsck import REPAIRABLE, describe, fsck_vault
 from genba.data.ingest import find_logs, ingest
+from genba.data.salvage import repair
 from genba.data.vault import Vault
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
@@ -28,8 +30,8 @@ GAP_PERIODS = 5
 app = typer.Typer(
     no_args_is_help=True,
     help="Import machine logs into a vault; list, show and check what it holds.\n\n"
-    "A vault keeps finished episodes: one file each, every channel on its own clock, with owner, jurisdiction and "
-    "agreement beside it. The same format comes from logs, from simulators and from machines at work.",
+    "A vault keeps finished episodes: every channel on its own clock, with owner, jurisdiction and agreement beside it, "
+    "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
 
 app.command("check")(check)
@@ -43,6 +45,7 @@ def import_logs(
     dbc: Annotated[Path | None, typer.Option(help="Message definitions, for logs of raw CAN frames.")] = None,
     reader: Annotated[str, typer.Option(help="Only this reader; by default whichever knows the log.")] = "",
     owner: Annotated[str | None, typer.Option(help="Who owns the data; by default as the reader knows it.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets it belongs to.")] = None,
     site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
     jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
     agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
@@ -55,7 +58,8 @@ def import_logs(
     console = Console()
     logs = find_logs(path, reader)
     kept = Vault.open(vault, create=True)
-    given = {"dbc": dbc, "owner": owner, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
+    given = {"dbc": dbc, "owner": owner, "dataset": dataset, "site": site}
+    given |= {"jurisdiction": jurisdiction, "agreement": agreement}
     options = {name: value for name, value in given.items() if value is not None}
     num_stored, num_known = 0, 0
     with _progress(console) as progress:
@@ -118,14 +122,24 @@ def show(
     entry = kept.entry(episode)
     shard, meta = kept.shard(entry), entry.metadata
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name in ("embodiment_id", "task_id", "owner", "site", "jurisdiction", "agreement", "policy", "source"):
+    for name in (
+        "embodiment_id",
+        "task_id",
+        "owner",
+        "dataset",
+        "site",
+        "jurisdiction",
+        "agreement",
+        "policy",
+        "source",
+    ):
         if getattr(meta, name):
             table.add_row(name.removesuffix("_id"), getattr(meta, name))
     if meta.instruction:
         table.add_row("instruction", meta.instruction)
     table.add_row("outcome", ", ".join(f"{name} {value:g}" for name, value in meta.outcome.items()) or "none")
     table.add_row("length", f"{entry.duration_s:.3f} s, {entry.num_windows} windows")
-    table.add_row("shard", f"{kept.path / entry.file} ({entry.size_bytes} bytes)")
+    table.add_row("shard", f"{kept.storage.place(entry.file)} ({entry.size_bytes} bytes)")
     table.add_row("digest", entry.digest)
     console.print(f"[bold]{entry.episode_id}[/]", highlight=False)
     console.print(table, highlight=False)
@@ -161,15 +175,19 @@ def show(
 
 
 @app.command()
-def fsck(vault: VaultOption = DEFAULT_VAULT) -> None:
-    """Read every shard in full and say what is damaged; exit status 1 where something is.
+def fsck(
+    vault: VaultOption = DEFAULT_VAULT,
+    mend: Annotated[bool, typer.Option("--repair", help="Save what is whole, and set damaged shards aside.")] = False,
+) -> None:
+    """Read every shard in full and say what is damaged, down to stream and block; exit status 1 where something is.
 
     Compares each file with the digest that was taken when it was stored, decodes it, and holds the episode to its
-    machine's facts. Nothing is changed.
+    machine's facts. Nothing is changed, unless --repair is given: then every block that is whole goes into a new shard,
+    and the damaged one is moved below set-aside; nothing is deleted.
     """
     kept, console, problems, num_sound = Vault.open(vault), Console(), [], 0
     with _progress(console) as progress:
-        for problem in progress.track(check_vault(kept), total=len(kept.entries()), description="checking"):
+        for problem in progress.track(fsck_vault(kept), total=len(kept.entries()), description="checking"):
             if problem is None:
                 num_sound += 1
                 continue
@@ -179,14 +197,40 @@ def fsck(vault: VaultOption = DEFAULT_VAULT) -> None:
                 f"[bold red]{problem.kind}[/]{escape(name)}: {problem.file}: {escape(problem.message)}", highlight=False
             )
     console.print(f"[bold]{num_sound} episodes are sound[/], {len(problems)} problems in {vault}", highlight=False)
+    if mend:
+        for done in repair(kept, [p.file for p in problems if p.kind in REPAIRABLE]):
+            console.print(
+                f"{len(done.saved)} episodes saved; the damaged shard is now {done.set_aside}", highlight=False
+            )
+            for episode_id, damage in done.damage.items():
+                console.print(f"  {escape(episode_id)}: without {describe(damage)}", highlight=False)
+            for episode_id, reason in done.lost.items():
+                console.print(f"  {escape(episode_id)}: [bold red]lost[/]: {escape(reason)}", highlight=False)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command("compact")
+def compact_shards(
+    vault: VaultOption = DEFAULT_VAULT,
+    target: Annotated[int, typer.Option(help="About how large a shard becomes, in MB.", min=1)] = TARGET_BYTES >> 20,
+) -> None:
+    """Pack many small shards into few large ones; episodes stay as they are, and may be read and added meanwhile."""
+    kept, console, num_shards, num_new = Vault.open(vault), Console(), 0, 0
+    for done in compact(kept, target_bytes=target << 20):
+        num_shards, num_new = num_shards + done.num_shards, num_new + 1
+        console.print(
+            f"{done.file}: {done.num_episodes} episodes, {done.size_bytes / 1e6:.1f} MB, instead of "
+            f"{done.num_shards} shards",
+            highlight=False,
+        )
+    console.print(f"[bold]{num_shards} shards[/] became {num_new} in {vault}", highlight=False)
 
 
 @app.command()
 def rebuild(vault: VaultOption = DEFAULT_VAULT) -> None:
     """Make the catalog again from the shards, or add those that a crash kept out of it."""
-    kept = Vault.open(vault, create=vault.is_dir())
+    kept = Vault.open(vault, create=Path(vault).is_dir())
     added = kept.rebuild()
     Console().print(f"[bold]{added} episodes[/] added, {len(kept.entries())} in {vault}", highlight=False)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 VaultOption = Annotated[
-    Path, typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault (or $GENBA_VAULT).")
+    str,
+    typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault, or s3://bucket/prefix (or $GENBA_VAULT)."),
 ]
-DEFAULT_VAULT = Path("vault")
+DEFAULT_VAULT = "vault"

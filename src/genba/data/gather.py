@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from genba.data.codecs import POINT_STEP_M, StoredStream
+from genba.data.stored import StoredStream
 from genba.errors import SpecError
 from genba.spec.embodiment import (
     CameraChannel,
@@ -93,7 +93,9 @@ class TelemetryGather:
             if stream is not None and len(stream.times_ns):
                 place = slice(offset, offset + len(stream.times_ns))
                 times_ns[place] = stream.times_ns
-                values[place], known[place] = normalizer.normalise(channel.name, stream.data, channel.dimensions)
+                values[place], known[place] = normalizer.normalise(
+                    channel.name, stream.values(0, len(stream)), channel.dimensions
+                )
         self.values, self.times_ns = _runs(values, length), _runs(times_ns, length)
         # Most channels never miss a number; their mask is then known without looking.
         self.known = None if bool(known.all()) else _runs(known, length)
@@ -113,7 +115,7 @@ class TelemetryGather:
 
 
 class PointsGather:
-    """Windows of sweeps, decoded from the mapped int16 when asked for."""
+    """Windows of sweeps, decoded when asked for; only their places, as no model sees the attributes yet."""
 
     def __init__(self, channel: PointsChannel, stored: Stored, moments: Moments) -> None:
         self.channel, self.stored, self.moments = channel, stored, moments
@@ -127,19 +129,18 @@ class PointsGather:
         values = np.zeros((len(chosen), length, room, 3), np.float32)
         counts = np.zeros((len(chosen), length), np.int64)
         age_s = np.zeros((len(chosen), length), np.float32)
-        step_m, range_max_m = np.float32(POINT_STEP_M), np.float32(self.channel.range_max_m)
+        range_max_m = np.float32(self.channel.range_max_m)
         for b, moment in enumerate(chosen.tolist()):
             stream = self.stored[self.moments.episode[moment]]
             start, stop = int(self.start[moment]), int(self.stop[moment])
             if stream is None or stop == start:
                 continue
             assert stream.splits is not None
-            bounds = stream.splits[start : stop + 1].tolist()
+            rows = stream.values(start, stop)[:, :3]
+            bounds = (stream.splits[start : stop + 1] - stream.splits[start]).tolist()
             first = length - (stop - start)
             for i, (low, high) in enumerate(pairwise(bounds), first):
-                view = values[b, i, : high - low]
-                np.multiply(stream.data[low:high], step_m, out=view, dtype=np.float32)
-                np.divide(view, range_max_m, out=view)
+                np.divide(rows[low:high], range_max_m, out=values[b, i, : high - low])
                 counts[b, i] = high - low
             age_s[b, first:] = (stream.times_ns[start:stop] - self.moments.times_ns[moment]) / SECOND_NS
         out[f"{name}.values"] = values
@@ -148,7 +149,7 @@ class PointsGather:
 
 
 class CameraGather:
-    """Windows of frames, decoded from their JPEGs when asked for."""
+    """Windows of frames, decoded when asked for."""
 
     def __init__(self, channel: CameraChannel, stored: Stored, moments: Moments) -> None:
         self.channel, self.stored, self.moments = channel, stored, moments
@@ -165,8 +166,7 @@ class CameraGather:
             start, stop = int(self.start[moment]), int(self.stop[moment])
             if stream is None or stop == start:
                 continue
-            for i in range(start, stop):
-                values[b, length - stop + i] = stream.frame(i)
+            values[b, length - (stop - start) :] = stream.values(start, stop)
             mask[b, length - (stop - start) :] = True
             age_s[b, length - (stop - start) :] = (
                 stream.times_ns[start:stop] - self.moments.times_ns[moment]
@@ -268,8 +268,7 @@ class _Snapshots:
         for b, moment in enumerate(chosen.tolist()):
             stream, stop = self.stored[self.episode[moment]], int(self.stop[moment])
             if stream is not None and stop:
-                assert stream.splits is not None
-                rows = stream.data[stream.splits[stop - 1] : stream.splits[stop]]
+                rows = stream.values(stop - 1, stop)
                 counts[b] = len(rows)
                 if len(rows):
                     found.append(rows)

@@ -13,7 +13,6 @@ import numpy as np
 
 from genba.data.anchors import anchor_times, taught
 from genba.data.catalog import EpisodeEntry
-from genba.data.codecs import StoredStream
 from genba.data.gather import (
     Arrays,
     CameraGather,
@@ -25,6 +24,7 @@ from genba.data.gather import (
     TelemetryGather,
     cut,
 )
+from genba.data.stored import StoredStream
 from genba.data.targets import ActionTargets, ChoiceTargets
 from genba.data.vault import Vault
 from genba.errors import DataError
@@ -173,9 +173,11 @@ class WindowSource:
             channel = next(c for c in self.embodiment.telemetry if c.name == name)
             start, stop = cut(channel, stored, self._moments)
             for stream, slices in zip(stored, self._moments.slices, strict=True):
-                for part in slices if stream is not None and len(stream.times_ns) else ():
-                    assert stream is not None
-                    values = stream.data[np.maximum(stop[part] - 1, 0), column]
+                if stream is None or not len(stream):
+                    continue
+                newest = stream.values(0, len(stream))[:, column]
+                for part in slices:
+                    values = newest[np.maximum(stop[part] - 1, 0)]
                     scaled = apply_scale(values[:, None], (dimension,))[:, 0]
                     base[part, i] = np.where(stop[part] > start[part], scaled, 0.0)
         return base

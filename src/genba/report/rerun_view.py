@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,9 +131,8 @@ def _log_episode(rr: ModuleType, recording: Any, embodiment: Embodiment, shard: 
     for name, stored in shard.streams.items():
         channel = channels.get(name)
         if isinstance(channel, CameraChannel):
-            if stored.codec == JPEG and stored.block_starts is not None:
-                starts = stored.block_starts
-                blobs = [stored.data[a:b] for a, b in pairwise(starts)]
+            if stored.codec == JPEG and stored.samples_per_block == 1:
+                blobs = stored.blocks(0, stored.num_blocks)
                 columns = rr.EncodedImage.columns(blob=blobs, media_type=["image/jpeg"] * len(blobs))
             else:
                 frames = stored.decode().values

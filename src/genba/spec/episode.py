@@ -30,8 +30,10 @@ class EpisodeMetadata:
     embodiment_id: str
     #: the task it was recorded on, empty for a log from the field
     task_id: str = ""
-    #: who owns it, where it was recorded, whose law applies, under which agreement it may be used
+    #: who owns it, and which of the owner's data sets it belongs to: one key protects that, and it is withdrawn together
     owner: str = "genba"
+    dataset: str = "default"
+    #: where it was recorded, whose law applies, under which agreement it may be used
     site: str = "simulation"
     jurisdiction: str = "none"
     agreement: str = "genba-demo"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genba.data.codecs import POINTS, RAW, StoredStream, decode_points
 from genba.data.shard import Shard
+from genba.data.stored import StoredStream
 from genba.spec.embodiment import Channel, Embodiment, Relation
 from genba.spec.episode import ACTION, LABEL, Episode, EpisodeMetadata
 from genba.spec.streams import Stream
@@ -86,16 +86,7 @@ def view_episode(embodiment: Embodiment, episode: Episode | Shard) -> EpisodeVie
 def _part(source: Stream | StoredStream, start: int, stop: int) -> Stream:
     if isinstance(source, Stream):
         return source.slice(start, stop)
-    times_ns, splits = source.times_ns[start:stop], source.splits
+    splits = source.splits
     if splits is not None:
-        first, last = int(splits[start]), int(splits[stop])
-        splits = splits[start : stop + 1] - first
-    else:
-        first, last = start, stop
-    if source.codec == RAW:
-        values = source.data[first:last]
-    elif source.codec == POINTS:
-        values = decode_points(source.data[first:last])
-    else:
-        values = np.stack([source.frame(i) for i in range(start, stop)])
-    return Stream(times_ns, values, splits)
+        splits = splits[start : stop + 1] - splits[start]
+    return Stream(source.times_ns[start:stop], source.values(start, stop), splits)
