@@ -99,6 +99,8 @@ def sensor_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) 
     for seconds in (0.7, 2.0):
         name, i = single[int(rng.integers(len(single)))]
         least_s = max(seconds, 32 / facts.channel(name).rate_hz)  # type: ignore[union-attr]
+        if least_s > 0.4 * (episode.end_ns - episode.start_ns) / SECOND_NS:
+            continue  # nothing is left of it to tell that it is noisy
         yield "stuck value", f"{seconds:g} s", lambda n=name, d=i, s=least_s: plant.stick(episode, n, d, facts, s)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from genba.data.codecs import JPEG
-from genba.data.shard import Shard, metadata_to_json
+from genba.data.shard import Shard
 from genba.errors import DataError
 from genba.spec.embodiment import (
     ActionDimension,
@@ -116,7 +117,7 @@ def blueprint(embodiment: Embodiment, streams: list[str]) -> Any:
 
 def _log_episode(rr: ModuleType, recording: Any, embodiment: Embodiment, shard: Shard) -> None:
     meta = shard.metadata
-    lines = [f"{name}: {value}" for name, value in metadata_to_json(meta).items() if value not in ("", {}, -1)]
+    lines = [f"{name}: {value}" for name, value in asdict(meta).items() if value not in ("", {}, -1)]
     recording.log("episode", rr.TextDocument("\n".join(lines)), static=True)
     if meta.instruction:
         recording.log("instruction", rr.TextDocument(meta.instruction), static=True)

@@ -24,6 +24,9 @@ RESTING_UNITS = frozenset({"m/s", "m/s^2", "rad/s", "1/m", "N", "N*m", "A", "V",
 #: A signal that changes less than this share of its usual is at rest.
 RESTING = 0.1
 
+#: A change so many times the usual greatest one (99th percentile) is a jump.
+JUMP = 6.0
+
 #: A share of turns above which a signal carries noise of its own, which never stands still.
 NOISY = 0.25
 
@@ -66,11 +69,18 @@ def _frozen_numbers(
         return
     for column in measured:
         run, least = column.frozen, thresholds.frozen_samples
-        at_end = column.frozen_value in (column.low, column.high) and column.frozen_value != 0
-        if at_end and max(column.at_low, column.at_high) > run.length:
-            continue  # a limit, which ``check_saturated`` looks at
+        if _is_limit(column):
+            continue
         if _is_frozen(stream, run, column.next_frozen, least, thresholds) and _goes_on(measure, stream, run):
             yield _frozen(stream, column.name, run, f"values of {column.frozen_value:g}")
+
+
+def _is_limit(column: ColumnMeasure) -> bool:
+    """Say whether the longest repetition is at an end of the range that is reached again, or without a jump: a limit."""
+    if column.frozen_value == 0 or column.frozen_value not in (column.low, column.high):
+        return False
+    again = column.at_low if column.frozen_value == column.low else column.at_high
+    return again > column.frozen.length or column.frozen_jump <= JUMP * column.usual_step
 
 
 def _cannot_rest(column: ColumnMeasure, unit: str) -> bool:
@@ -78,7 +88,7 @@ def _cannot_rest(column: ColumnMeasure, unit: str) -> bool:
     outside = column.repeated * (column.num_rows - 1) - column.frozen.length
     if column.low == column.high or outside > COMMAND_REPEATS * (column.num_rows - column.frozen.length):
         return False
-    jumped = column.frozen_jump > 6 * column.usual_step
+    jumped = column.frozen_jump > JUMP * column.usual_step
     if column.frozen_value == 0 and unit in RESTING_UNITS:
         return jumped
     return jumped or column.reversed > NOISY
@@ -97,10 +107,7 @@ def check_saturated(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator
                 (column.low, column.at_low, column.low_run, column.near_low, dimension.low),
                 (column.high, column.at_high, column.high_run, column.near_high, dimension.high),
             ):
-                stuck = run == column.frozen and count == run.length
-                if not value or (
-                    stuck and _is_frozen(stream, run, column.next_frozen, thresholds.frozen_samples, thresholds)
-                ):
+                if not value or (run == column.frozen and not _is_limit(column)):
                     continue
                 share = count / max(column.num_rows, 1)
                 at_limit = abs(value - limit) <= 1e-3 * (dimension.high - dimension.low)
