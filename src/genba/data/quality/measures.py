@@ -216,7 +216,8 @@ class _Column:
         values = column.astype(np.float64)
         steps = np.concatenate(self.steps) if self.steps else np.zeros(0)
         usual = 0.1 * float(np.median(steps)) if len(steps) else 0.0
-        beside = min(max(usual, 1.5 * self.least_step), 0.05 * (self.high - self.low))
+        coarse = 1.5 * self.least_step if np.isfinite(self.least_step) else 0.0
+        beside = max(min(usual, 0.05 * (self.high - self.low)), coarse)
         for i, at in enumerate((values == self.low, values == self.high)):
             self.counts[i] += int(at.sum())
             self.ends[i].update(changes(at, self.last_ends[i]), at, times_ns)
