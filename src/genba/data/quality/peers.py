@@ -218,6 +218,8 @@ def _is_great(factor: float) -> bool:
 
 
 def _other_unit(level: float, levels: np.ndarray, unit: str, thresholds: Thresholds) -> tuple[float, str] | None:
+    if len(levels) < thresholds.min_peers:
+        return None
     least, most = float(levels.min()), float(levels.max())
     if not least > 0 or 0.6 * least < level < most / 0.6:
         return None
