@@ -1,6 +1,6 @@
 """Plant defects into sound episodes and print how many are found, kind by kind; and what sound ones are blamed for.
 
-    python perf/quality.py [--seeds N] [--vault DIR] [--json FILE] [--misses]
+    python perf/quality.py [--seeds N] [--first-seed N] [--vault DIR] [--json FILE] [--misses]
 
 The rover of the tests is driven with ``--seeds`` seeds; every episode of ``--vault`` is taken as sound besides (record some
 with ``genba bench collect``). An episode is inspected beside others of its machine, as in a vault. A defect counts as found
@@ -36,7 +36,7 @@ NUM_PEERS = 6
 
 def machines(arguments: argparse.Namespace) -> Iterator[tuple[Embodiment, list[Episode]]]:
     """Yield (facts, sound episodes)."""
-    yield ROVER, [drive(seed) for seed in range(arguments.seeds)]
+    yield ROVER, [drive(arguments.first_seed + i) for i in range(arguments.seeds)]
     if arguments.vault:
         vault = Vault.open(arguments.vault)
         for machine in vault.catalog.embodiment_ids():
@@ -48,6 +48,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the rover's drives")
     parser.add_argument("--each", type=int, default=6, help="episodes of a machine that defects are planted into")
     parser.add_argument("--vault", type=Path)
     parser.add_argument("--json", type=Path)
@@ -65,7 +66,7 @@ def main() -> None:
             blamed += [f"{f.kind} {f.place}: {f.message}" for f in findings]
             if i >= arguments.each:
                 continue
-            rng = np.random.default_rng(i)
+            rng = np.random.default_rng(arguments.first_seed + i)
             cases = [*timing_cases(facts, episode, rng)] if _has_rates(facts) else []
             cases += [*sensor_cases(facts, episode, rng), *decision_cases(facts, episode)]
             if facts is ROVER:

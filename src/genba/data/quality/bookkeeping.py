@@ -14,6 +14,9 @@ from genba.spec.embodiment import CameraChannel, PointsChannel
 from genba.spec.episode import ACTION, LABEL
 from genba.spec.units import SECOND_NS, to_ns
 
+#: A number in a matrix that is no part of a rotation, however wrong, but a focal length in pixels.
+PROJECTION = 10.0
+
 #: A rotation's rows may be this far from orthonormal: rounded to three digits.
 ROTATION_TOLERANCE = 5e-3
 
@@ -78,15 +81,14 @@ def check_calibration(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterat
     """Find calibrations that cannot be, and sensors without any where others of the machine have theirs."""
     given = measure.metadata.calibration
     for name, numbers in given.items():
-        problem = _impossible(name, numbers)
+        problem = _impossible(name, numbers, measure.embodiment.frames)
         if problem:
             stream = next((s for s in measure.streams if s in name), "")
             message = f"{name}: {problem}"
             yield _finding(measure, stream, 1.0, message, "calibrate the sensor again", kind="calibration")
-    sensors = [c for c in (*measure.embodiment.camera, *measure.embodiment.points) if c.name in measure.streams]
-    known = {c.name: _is_calibrated(c, given) for c in sensors}
-    for name, is_known in known.items():
-        if not is_known and any(known.values()):
+    for sensors in (measure.embodiment.camera, measure.embodiment.points):
+        known = {c.name: _is_calibrated(c, given) for c in sensors if c.name in measure.streams}
+        for name in [name for name, is_known in known.items() if not is_known and any(known.values())]:
             message = f"got no calibration of {name}, expected one as for {', '.join(n for n, k in known.items() if k)}"
             yield _finding(measure, name, 1.0, message, "add its extrinsics when importing", kind="calibration")
 
@@ -96,13 +98,15 @@ def _is_calibrated(channel: CameraChannel | PointsChannel, given: object) -> boo
     return any(word in key for word in words for key in given)  # type: ignore[attr-defined]
 
 
-def _impossible(name: str, numbers: tuple[float, ...]) -> str:
+def _impossible(name: str, numbers: tuple[float, ...], frames: tuple[str, ...]) -> str:
     if not all(math.isfinite(number) for number in numbers):
         return "got numbers that are not finite"
-    if "_from_" in name and len(numbers) in (12, 16):
+    parent, found, child = name.partition("_from_")
+    if found and child in frames and parent in (*frames, "world", "base") and len(numbers) in (12, 16):
         rotation = np.array(numbers[:12]).reshape(3, 4)[:, :3]
         off = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
-        if off > ROTATION_TOLERANCE:
+        # What leads to an image is a projection, whose rows have a camera's focal lengths in them.
+        if off > ROTATION_TOLERANCE and np.abs(rotation).max() <= PROJECTION:
             return f"got a rotation that is {off:.3g} from orthonormal, expected at most {ROTATION_TOLERANCE:g}"
     if "intrinsics" in name and len(numbers) in (4, 9) and min(numbers[0], numbers[1 if len(numbers) == 4 else 4]) <= 0:
         return (

@@ -143,13 +143,15 @@ def measure_stream(view: StreamView) -> StreamMeasure:
         CorruptShardError: bytes that do not decode.
     """
     columns = [_Column(name) for name in view.dimensions]
-    state, frozen = hashlib.blake2b(digest_size=16), Runs()
+    # A state for each, so that the digest does not depend on where pieces end.
+    clock, rows, values = (hashlib.blake2b(digest_size=16) for _ in range(3))
+    frozen = Runs()
     first_ns, last = int(view.times_ns[0]), None
     for _, part in view.pieces():
-        state.update((part.times_ns - first_ns).tobytes())
+        clock.update((part.times_ns - first_ns).tobytes())
         if part.splits is not None:
-            state.update(np.diff(part.splits).tobytes())
-        state.update(np.ascontiguousarray(part.values).tobytes())
+            rows.update(np.diff(part.splits).tobytes())
+        values.update(np.ascontiguousarray(part.values).tobytes())
         begins = _differs(part, last)
         frozen.update(begins, np.ones(len(part), bool), part.times_ns)
         last = np.array(part.sample(-1))
@@ -165,7 +167,7 @@ def measure_stream(view: StreamView) -> StreamMeasure:
         columns=tuple(column.finish() for column in columns),
         frozen=frozen.longest,
         next_frozen=frozen.second,
-        digest=state.hexdigest(),
+        digest="-".join(state.hexdigest() for state in (clock, rows, values)),
     )
 
 
@@ -176,6 +178,8 @@ class _Column:
         self.name = name
         self.rows = self.missing_rows = self.repeats = self.turns = self.moves = 0
         self.total = self.squares = 0.0
+        # Sums are taken from the first value on: a place far from the origin would drown its own spread.
+        self.origin = np.nan
         self.low, self.high, self.least_step = np.inf, -np.inf, np.inf
         self.missing, self.equal = Runs(), Runs()
         self.last: np.float64 | None = None
@@ -202,8 +206,9 @@ class _Column:
         if not len(kept):
             return
         self.low, self.high = min(self.low, float(kept.min())), max(self.high, float(kept.max()))
-        self.total += float(kept.sum())
-        self.squares += float((kept**2).sum())
+        self.origin = float(kept[0]) if np.isnan(self.origin) else self.origin
+        self.total += float((kept - self.origin).sum())
+        self.squares += float(((kept - self.origin) ** 2).sum())
         moved = np.diff(kept)
         moved = moved[moved != 0]
         self.moves += max(len(moved) - 1, 0)
@@ -216,7 +221,8 @@ class _Column:
         values = column.astype(np.float64)
         steps = np.concatenate(self.steps) if self.steps else np.zeros(0)
         usual = 0.1 * float(np.median(steps)) if len(steps) else 0.0
-        beside = min(max(usual, 1.5 * self.least_step), 0.05 * (self.high - self.low))
+        coarse = 1.5 * self.least_step if np.isfinite(self.least_step) else 0.0
+        beside = max(min(usual, 0.05 * (self.high - self.low)), coarse)
         for i, at in enumerate((values == self.low, values == self.high)):
             self.counts[i] += int(at.sum())
             self.ends[i].update(changes(at, self.last_ends[i]), at, times_ns)
@@ -246,7 +252,7 @@ class _Column:
             missing=self.missing.finish().longest,
             low=self.low,
             high=self.high,
-            mean=mean,
+            mean=mean + self.origin,
             std=float(np.sqrt(max(self.squares / known - mean**2, 0.0))) if known else np.nan,
             repeated=self.repeats / max(self.rows - 1, 1),
             reversed=self.turns / max(self.moves, 1),

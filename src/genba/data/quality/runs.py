@@ -42,8 +42,8 @@ class Runs:
         self._close()
         lengths = np.diff(np.append(at, len(times_ns)))
         kept = np.flatnonzero(counts[at[:-1]])
-        # Only the longest two of a piece can be among the longest two of all.
-        for i in kept[np.argsort(lengths[:-1][kept])[-2:]]:
+        # Only the longest two of a piece can be among the longest two of all; of equal ones the first.
+        for i in np.sort(kept[np.argsort(-lengths[:-1][kept], kind="stable")[:2]]):
             self._keep(_run(times_ns, int(at[i]), int(lengths[i])))
         self._open = _run(times_ns, int(at[-1]), int(lengths[-1])) if counts[at[-1]] else None
 

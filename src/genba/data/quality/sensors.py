@@ -113,7 +113,9 @@ def check_saturated(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator
                 at_limit = abs(value - limit) <= 1e-3 * (dimension.high - dimension.low)
                 piled = count > max(3 * near, thresholds.saturated_samples) and share >= thresholds.saturated_share
                 # Of noise that is clipped only single samples stand at the limit, but many of them.
-                if piled and (run.length >= thresholds.saturated_samples or at_limit or count >= 12):
+                if piled and (
+                    run.length >= thresholds.saturated_samples or at_limit or count >= thresholds.saturated_count
+                ):
                     yield Finding(
                         kind="saturation", stream=stream.name, dimension=column.name, start_ns=run.start_ns,
                         end_ns=run.end_ns, share=share,

@@ -47,6 +47,8 @@ class Thresholds:
     #: sigma of headroom stands at its limit in 0.3 % of samples
     saturated_share: float = 0.005
     saturated_samples: int = 5
+    #: samples at a limit, wherever they stand, that are saturation; chosen so: noise reaches one value twice, not a dozen times
+    saturated_count: int = 12
     #: share of missing values in a dimension, and the longest run of them
     missing_share: float = 0.2
     missing_run_s: float = 0.5

@@ -97,6 +97,8 @@ def _alone(measure: EpisodeMeasure) -> Iterator[Finding]:
     for stream in dict.fromkeys(column.stream for column in series.columns):
         at = {c.dimension: i for i, c in enumerate(series.columns) if c.stream == stream and series.known[i]}
         for names in _sets(at, "wxyz"):
+            if any(series.columns[at[n]].unit != "1" for n in names):
+                continue
             norm = np.linalg.norm(series.values[:, [at[n] for n in names]], axis=1)
             if abs(float(np.median(norm)) - 1) > 0.02:
                 message = f"got a quaternion of length {float(np.median(norm)):.4g}, expected 1"
