@@ -39,7 +39,9 @@ def timing_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) 
         name = draw()
         yield "jump ahead", f"{periods} periods", lambda n=name, p=periods: plant.jump_ahead(episode, n, p / rates[n])
         name = draw()
-        yield "jump back", f"{periods} periods", lambda n=name, p=periods: plant.jump_back(episode, n, p / rates[n])
+        # No further than the recording has gone on.
+        back_s = min(periods / rates[name], 0.3 * duration_s)
+        yield "jump back", f"{periods} periods", lambda n=name, s=back_s: plant.jump_back(episode, n, s)
     yield "pause of all", "2 s", lambda: plant.pause(episode, 2.0)
     for strength in (0.01, 0.05):
         name = draw()

@@ -72,7 +72,8 @@ def find_jumps(measure: EpisodeMeasure, thresholds: Thresholds) -> tuple[list[Fi
     for stream in steady:
         clock, name = stream.clock, stream.name
         own = [gap for gap in silent[name] if not any(_overlap(gap, other) > 0.5 for other in shared)]
-        others = [o.clock for o in steady if o is not stream]
+        # The fastest tell best when the recording ended.
+        others = [o.clock for o in sorted(steady, key=lambda o: -measure.rate_hz(o.name)) if o is not stream][:3]
         late_ns = clock.last_ns - middle([o.last_ns for o in others], lower=False) if others else 0
         for start_ns, end_ns in own:
             length_ns, share = end_ns - start_ns, (end_ns - start_ns) / max(measure.span_ns, 1)
