@@ -53,6 +53,9 @@ def test_imported_log_is_listed_shown_and_sound(genba, imported):
     shown = genba("show", entry.episode_id, "--vault", imported)
     # 4,974 frames of each in 59.98 s.
     assert re.search(r"4974 +82\.9 ", shown)
+    # 4,974 x 4 float32 and 4,974 x 2.
+    assert "79.6  raw" in shown
+    assert "39.8  raw" in shown
     assert entry.digest in shown
     assert "front_left" in shown
     assert "1 episodes are sound, 0 problems" in genba("fsck", "--vault", imported)

@@ -12,8 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genba.cli.data_check import check
 from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.cli.data_import import Choices, import_into
+from genba.cli.data_view import view
+from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.data.catalog import EpisodeEntry
 from genba.data.compact import TARGET_BYTES, compact
 from genba.data.export import choose_episodes, find_writer
@@ -24,6 +27,9 @@ from genba.registry import WRITERS
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
 
+#: Silent periods that ``show`` counts as a gap; ``check`` looks closer.
+GAP_PERIODS = 5
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Import machine logs into a vault; list, show, check and export what it holds.\n\n"
@@ -31,11 +37,8 @@ app = typer.Typer(
     "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
 
-VaultOption = Annotated[
-    str,
-    typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault, or s3://bucket/prefix (or $GENBA_VAULT)."),
-]
-DEFAULT_VAULT = "vault"
+app.command("check")(check)
+app.command("view")(view)
 
 
 def _list_formats(asked: bool) -> None:
@@ -169,8 +172,10 @@ def show(
     statistics = dict(kept.catalog.statistics(entry.embodiment_id))[entry.episode_id]
     dimensions = {c.name: c.dimensions for c in (*facts.telemetry, *facts.entities)}
     channels = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("channel", "samples", "Hz", "longest gap s", "least to greatest"):
-        channels.add_column(name, justify="right" if name in ("samples", "Hz", "longest gap s") else "left")
+    numbers = ("samples", "Hz", "facts Hz", "longest gap s", "gaps", "kB")
+    for name in ("channel", *numbers, "codec", "least to greatest"):
+        channels.add_column(name, justify="right" if name in numbers else "left")
+    rates_hz = {c.name: getattr(c, "rate_hz", 0.0) for c in facts.channels}
     for name, stored in shard.streams.items():
         gaps_ns = np.diff(stored.times_ns)
         span_ns = int(gaps_ns.sum())
@@ -184,7 +189,11 @@ def show(
             name,
             str(len(stored.times_ns)),
             f"{len(gaps_ns) / span_ns * SECOND_NS:.1f}" if span_ns else "",
+            f"{rate_hz:g}" if (rate_hz := rates_hz.get(name, 0.0)) else "",
             f"{gaps_ns.max() / SECOND_NS:.3f}" if len(gaps_ns) else "",
+            str(int((gaps_ns > GAP_PERIODS * SECOND_NS / rate_hz).sum())) if rate_hz else "",
+            f"{stored.size_bytes / 1e3:.1f}",
+            stored.codec,
             ranges,
         )
     console.print(channels, highlight=False)

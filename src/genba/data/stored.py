@@ -82,6 +82,11 @@ class StoredStream:
         return len(self.times_ns)
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes that the values take as they are stored."""
+        return int(self.bounds[-1] - self.bounds[0])
+
+    @property
     def num_blocks(self) -> int:
         """How many blocks hold the samples."""
         return len(self.bounds) - 1
