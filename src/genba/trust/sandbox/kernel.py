@@ -176,6 +176,25 @@ def listen(descriptor: int, backlog: int) -> int:
     return _errno_of(_libc.listen(descriptor, ctypes.c_int(backlog)))
 
 
+def local_address(descriptor: int) -> bytes:
+    """Return the raw address that a socket has taken."""
+    buffer, length = ctypes.create_string_buffer(128), ctypes.c_uint(128)
+    if _libc.getsockname(descriptor, buffer, ctypes.byref(length)) < 0:
+        _raise("getsockname")
+    return buffer.raw[: length.value]
+
+
+def attach_filter(descriptor: int, program: bytes) -> None:
+    """Put a filter over what a socket receives, for good: it is locked, and sockets accepted from it inherit it."""
+    lines = ctypes.create_string_buffer(program, len(program))
+    filter_ = _Program(len(program) // 8, ctypes.addressof(lines))
+    attach, lock, level, one = 26, 44, 1, ctypes.c_int(1)
+    if _libc.setsockopt(descriptor, level, attach, ctypes.byref(filter_), ctypes.c_uint(ctypes.sizeof(filter_))) < 0:
+        _raise("SO_ATTACH_FILTER")
+    if _libc.setsockopt(descriptor, level, lock, ctypes.byref(one), ctypes.c_uint(4)) < 0:
+        _raise("SO_LOCK_FILTER")
+
+
 def forbid_new_privileges() -> None:
     """From here on no program that this thread or a child executes gains anything: no set-user-id, no capabilities."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
