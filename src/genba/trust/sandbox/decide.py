@@ -178,9 +178,7 @@ def decide_unix_bind(policy: Policy, path: str, real_folder: str) -> Decision:
     """Decide whether a socket file may be made at ``path``, whose folder is really ``real_folder``."""
     for rule in policy.writable:
         if is_beneath(real_folder, rule.path):
-            return Decision(
-                is_allowed=True, reason=f"in {rule.path} ({rule.source})", address=f"unix:{path}"
-            )
+            return Decision(is_allowed=True, reason=f"in {rule.path} ({rule.source})", address=f"unix:{path}")
     return _refuse("not in a folder that may be written", f"unix:{path}")
 
 

@@ -90,7 +90,7 @@ def _add_rule(ruleset: int, path: str, rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
-        raise SandboxError(f"{path}: {os.strerror(error.errno)}; a path that is allowed must be there") from error
+        raise SandboxError(f"{path}: {error.strerror}; a path that is allowed must be there") from error
     try:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             rights &= _OF_A_FILE

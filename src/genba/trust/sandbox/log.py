@@ -16,7 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from genba.errors import DataError, SandboxError, StorageError
 from genba.trust.digest import digest_json
@@ -25,6 +25,7 @@ from genba.trust.sandbox.policy import Policy
 
 #: ``line``: on disk before the attempt is answered. ``end``: in the kernel's hands at once, on disk when the run ends.
 Sync = Literal["line", "end"]
+SYNCS: tuple[str, ...] = get_args(Sync)
 
 #: How many refusals are answered at once; after that, one every ``REFUSAL_PAUSE_S``. A command that is refused in a
 #: loop would otherwise fill the disk with evidence of it.
@@ -104,7 +105,9 @@ class EgressLog:
     def end(self, status: int, reason: str = "") -> None:
         """Write the line that a run ends with, and put everything on disk."""
         self.flush()
-        self._write(event="end", status=status, reason=reason, allowed=self.counts["allowed"], refused=self.counts["refused"])
+        self._write(
+            event="end", status=status, reason=reason, allowed=self.counts["allowed"], refused=self.counts["refused"]
+        )
         os.fsync(self._file)
 
     def close(self) -> None:
@@ -130,7 +133,11 @@ def read_log(path: Path, run: str = "") -> Iterator[dict[str, Any]]:
     Raises:
         DataError: a line is not what this module writes.
     """
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; expected an egress log") from error
+    with file:
         for number, text in enumerate(file, start=1):
             try:
                 line = json.loads(text)

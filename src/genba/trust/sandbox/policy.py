@@ -148,7 +148,13 @@ def parse_endpoint(text: str, source: str, *, to_listen_on: bool = False) -> End
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     low, dash, high = ("0" if to_listen_on else "1", "-", "65535") if ports == "*" else ports.partition("-")
-    if not colon or not bare or (":" in bare and not bracketed) or not low.isdecimal() or (dash and not high.isdecimal()):
+    if (
+        not colon
+        or not bare
+        or (":" in bare and not bracketed)
+        or not low.isdecimal()
+        or (dash and not high.isdecimal())
+    ):
         raise SandboxError(f"got {text!r}, expected HOST:PORT, HOST:LOW-HIGH or HOST:*, an IPv6 host in brackets")
     try:
         addresses = (_address(bare),)
@@ -156,9 +162,7 @@ def parse_endpoint(text: str, source: str, *, to_listen_on: bool = False) -> End
     except ValueError:
         addresses = ()
     try:
-        return Endpoint(
-            host=bare, low_port=int(low), high_port=int(high or low), source=source, addresses=addresses
-        )
+        return Endpoint(host=bare, low_port=int(low), high_port=int(high or low), source=source, addresses=addresses)
     except ValueError as error:
         raise SandboxError(str(error)) from error
 

@@ -110,9 +110,7 @@ class Supervisor:
             return
         arguments = caller.notification.arguments
         raw = b"" if name == "listen" else self._copy_address(caller, arguments[1], _signed(arguments[2]))
-        descriptor = kernel.copy_descriptor(
-            caller.notification.thread_id, caller.process_id, _signed(arguments[0])
-        )
+        descriptor = kernel.copy_descriptor(caller.notification.thread_id, caller.process_id, _signed(arguments[0]))
         with socket.socket(fileno=descriptor) as own:
             # Only now is it certain that memory and descriptor were those of the thread that waits.
             if not kernel.is_waiting(self._listener, caller.notification.id):
@@ -186,7 +184,16 @@ class Supervisor:
             return
         with _opened(f"/proc/{caller.notification.thread_id}/cwd", os.O_DIRECTORY) as folder:
             # The file is held while it is judged and connected to, so its name may lead elsewhere meanwhile.
-            target = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=folder.descriptor)
+            try:
+                target = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=folder.descriptor)
+            except OSError as error:
+                reason, number = error.strerror or "cannot be found", error.errno or errno.EACCES
+                self._refuse(
+                    caller,
+                    "connect",
+                    Decision(is_allowed=False, reason=reason, address=f"unix:{path}", error=number),
+                )
+                return
         try:
             found = _identity(target)
             decision = decide_unix_connect(path, found, self._own, self._listed())

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,23 @@ from genba.errors import SandboxError
 from genba.trust.sandbox import kernel, landlock
 from genba.trust.sandbox.bpf import USER_NOTIF
 from genba.trust.sandbox.syscalls import ARCHITECTURES, current_architecture
+
+#: Exit status: 0 as it should be, 3 the allowed address was not reached, 4 the other was not refused by a supervisor.
+_TRIAL = """
+import socket, sys
+port = int(sys.argv[1])
+try:
+    socket.create_connection(("127.0.0.1", port), 5).close()
+except OSError:
+    sys.exit(3)
+try:
+    socket.create_connection(("127.0.0.2", port), 5).close()
+except PermissionError:
+    sys.exit(0)
+except OSError:
+    pass
+sys.exit(4)
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +69,12 @@ def requirements() -> tuple[Requirement, ...]:
     abi = landlock.abi_version()
     modes = _status("Seccomp")
     return (
-        Requirement(name="processor", is_met=True, found=architecture.name, purpose="its numbers of system calls are known"),
-        Requirement(name="kernel", is_met=True, found=f"{platform.system()} {os.uname().release}", purpose="for the record"),
+        Requirement(
+            name="processor", is_met=True, found=architecture.name, purpose="its numbers of system calls are known"
+        ),
+        Requirement(
+            name="kernel", is_met=True, found=f"{platform.system()} {os.uname().release}", purpose="for the record"
+        ),
         Requirement(
             name="seccomp user notification",
             is_met=kernel.has_filter_action(USER_NOTIF),
@@ -92,6 +115,27 @@ def missing() -> tuple[Requirement, ...]:
     return tuple(one for one in requirements() if one.is_needed and not one.is_met)
 
 
+def try_for_real() -> str:
+    """Confine a small command that may reach one address and tries two; return what went wrong, or nothing.
+
+    Both addresses are of this host, and the allowed one has a listener of ours: nothing leaves the computer.
+    """
+    # Imported here: a run asks this module what is missing.
+    from genba.trust.sandbox.policy import Policy, parse_endpoint
+    from genba.trust.sandbox.run import run_sandboxed
+
+    with socket.create_server(("127.0.0.1", 0)) as allowed, tempfile.TemporaryDirectory() as folder:
+        port = allowed.getsockname()[1]
+        policy = Policy(endpoints=(parse_endpoint(f"127.0.0.1:{port}", "probe"),))
+        try:
+            status = run_sandboxed([sys.executable, "-I", "-c", _TRIAL, str(port)], policy, Path(folder) / "log")
+        except SandboxError as error:
+            return str(error)
+    return {0: "", 3: "the allowed address was refused", 4: "an address that is not allowed was reached"}.get(
+        status, f"the trial ended with status {status}"
+    )
+
+
 def _status(name: str) -> str:
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(name + ":"):
@@ -111,8 +155,3 @@ def _has_namespaces() -> bool:
         return int(Path("/proc/sys/user/max_user_namespaces").read_text(encoding="ascii")) > 0
     except (OSError, ValueError):
         return False
-
-
-def is_linux() -> bool:
-    """Return whether this system is the one that the sandbox is made for."""
-    return sys.platform == "linux"
