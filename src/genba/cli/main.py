@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("genba.cli.bundle", "Export a checkpoint to what runs on a machine; check a bundle."),
     "bench": ("genba.cli.bench", "Drive a machine with a policy in closed loop and keep the result."),
     "report": ("genba.cli.report", "Make one HTML page of everything that was measured."),
+    "trust": ("genba.cli.trust", "Run a command that reaches what it may and nothing else; see what it tried."),
     "plan": ("genba.cli.plan", "Lay a model out over thousands of ranks without owning one."),
 }
 
