@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from genba.config import read_toml_text
+from genba.data.layout import metadata_from_json
 from genba.data.readers.images import Picture, PictureError, encoded_picture
 from genba.data.readers.mcap_container import McapFile
 from genba.data.readers.message_batches import MessageError
 from genba.data.readers.message_tracks import room
 from genba.data.readers.proto_messages import ProtoDecoder
 from genba.data.readers.ros_definitions import DefinitionError
-from genba.data.shard import metadata_from_json
 from genba.errors import ConfigError, FormatError, SpecError
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import CameraChannel, Embodiment, PointsChannel

@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 
 from genba.config import read_toml
+from genba.data.layout import metadata_from_json
 from genba.data.readers.lerobot_layout import format_errors, is_text
 from genba.data.readers.lerobot_tables import EpisodeTables, column
-from genba.data.shard import metadata_from_json
 from genba.data.video_files import decode_png, encode_png
 from genba.errors import ConfigError, FormatError, SpecError
 from genba.spec.conformance import check_episode

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from genba.config import read_toml
+from genba.data.layout import metadata_from_json
 from genba.data.parquet_layout import FACTS_NAME, FORMAT, INDEX_NAME, METADATA_NAME, STREAM_NAME, read_stream
 from genba.data.readers.options import PROVENANCE, provenance
-from genba.data.shard import metadata_from_json
 from genba.errors import ConfigError, FormatError
 from genba.spec.embodiment import Embodiment
 from genba.spec.episode import Episode, EpisodeMetadata

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from genba.data.layout import metadata_to_json
 from genba.data.readers.hdf5_file import h5py_module
-from genba.data.shard import metadata_to_json
 from genba.data.writers.control_steps import control_steps, newest_samples, sampled_streams
 from genba.errors import DataError, StorageError
 from genba.spec.conformance import check_episode

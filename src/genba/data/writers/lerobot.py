@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genba.config import to_toml
+from genba.data.layout import metadata_to_json
 from genba.data.readers.lerobot_layout import BOOKKEEPING, EPISODES, INFO, TASKS
 from genba.data.readers.lerobot_streams import CLOCK, FACTS, FOLDER, FORMAT, PROVENANCE, stream_table
-from genba.data.shard import metadata_to_json
 from genba.data.video_files import CODECS, VideoWriter
 from genba.data.writers import lerobot_statistics
 from genba.data.writers.control_steps import control_steps, newest_samples, sampled_streams

@@ -23,10 +23,10 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from genba.config import to_toml
-from genba.data.codecs import JPEG_QUALITY
+from genba.data.layout import metadata_to_json
+from genba.data.pictures import JPEG_QUALITY
 from genba.data.readers import episode_records as records
 from genba.data.readers.proto_messages import message_type
-from genba.data.shard import metadata_to_json
 from genba.data.writers import foxglove_schemas as schemas
 from genba.errors import DataError, StorageError
 from genba.spec.conformance import check_episode

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genba.config import to_toml
+from genba.data.layout import metadata_to_json
 from genba.data.parquet_layout import FACTS_NAME, FORMAT, INDEX_NAME, METADATA_NAME, STREAM_NAME, to_table
-from genba.data.shard import metadata_to_json
 from genba.errors import DataError, StorageError
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import Embodiment
