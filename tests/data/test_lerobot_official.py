@@ -4,6 +4,7 @@ Runs where ``GENBA_LEROBOT_PYTHON`` names a Python that has ``lerobot[dataset]``
 environment: Python 3.12, its own torch and NumPy). Last run against lerobot 0.6.1 with PyAV 15.1 and torchcodec 0.11.1.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -56,9 +57,7 @@ def run():
 def test_official_reader_opens_what_is_written_here(codec, backend, run, tmp_path):
     facts = load_embodiment(EVERYTHING)
     # Sides that every encoder takes.
-    camera = facts.camera[0]
-    object.__setattr__(camera, "height", 64)
-    object.__setattr__(camera, "width", 80)
+    facts = dataclasses.replace(facts, camera=(dataclasses.replace(facts.camera[0], height=64, width=80),))
     episodes = [random_episode(facts, seed, num_steps=20, instruction=f"task {seed % 2}") for seed in range(3)]
     path = tmp_path / "dataset"
     LeRobotWriter(codec=codec).write(path, facts, episodes)

@@ -1,8 +1,9 @@
 """Writes episodes as a LeRobotDataset v3.0: what LeRobot can hold for LeRobot, everything beside it for Genba.
 
-**Base tables.** One row per control step, in which every channel shows its newest sample (``control_steps``). ``observation.state`` holds all telemetry (names ``channel.dimension``), or there is
-one feature per channel where one of them is itself called ``state``; ``observation.images.<camera>`` are videos; ``action`` is
-what the machine was told; the instruction is the task. The time stamps of such rows are made up by the format: ``step / fps``.
+**Base tables.** One row per control step, in which every channel shows its newest sample (``control_steps``).
+``observation.state`` holds all telemetry (names ``channel.dimension``), or there is one feature per channel where one of them is
+itself called ``state``; ``observation.images.<camera>`` are videos; ``action`` is what the machine was told; the instruction is
+the task. The time stamps of such rows are made up by the format: ``step / fps``.
 
 **Side tables** (``readers.lerobot_streams``). LeRobot knows one rate and no ragged data, so every stream goes there as it is,
 camera frames as PNG: ``readers.lerobot`` gives back the same episodes, bit for bit. Points, entities, relations, choices and
@@ -247,6 +248,10 @@ class _Dataset:
             )
         self.clock.write(pa.table(clock))
         for name, stream in episode.streams.items():
+            if name == CLOCK:
+                raise DataError(
+                    f"{episode.metadata.episode_id}: got a stream named {CLOCK!r}, which is the clock's own name"
+                )
             if name not in self.streams:
                 self.streams[name] = _Tables(self.root / FOLDER / name, self.choices.data_file_mb << 20)
             self.streams[name].write(stream_table(index, stream))
