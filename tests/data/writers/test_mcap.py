@@ -12,6 +12,7 @@ from PIL import Image
 from random_episodes import random_episode
 from toy import CART_FACTS, LINES_FACTS
 
+from genba.data.ingest import find_logs
 from genba.data.readers.mcap import McapReader
 from genba.data.vault import Vault
 from genba.data.writers.mcap import McapWriter
@@ -92,15 +93,15 @@ def test_points_keep_their_attributes(tmp_path):
 
 
 def test_several_episodes_become_a_folder_that_is_imported_as_it_was(tmp_path):
-    from genba.data.ingest import find_logs, ingest
-
     episodes = [random_episode(CART_FACTS, seed) for seed in range(3)]
     McapWriter().write(tmp_path / "out", CART_FACTS, episodes)
     logs = find_logs(tmp_path / "out")
     assert [(path.name, reader.name) for path, reader in logs] == [(f"{i:06d}.mcap", "mcap") for i in range(3)]
     vault = Vault.open(tmp_path / "vault", create=True)
     for path, reader in logs:
-        ingest(vault, path, reader)
+        vault.keep_embodiment(reader.embodiment(path))
+        for episode in reader.read(path):
+            vault.append(episode)
     for episode in episodes:
         identical(episode, vault.read(episode.metadata.episode_id))
 
