@@ -227,6 +227,25 @@ def test_file_that_was_changed_is_refused(tmp_path, kind, change, message):
     assert caught.value.path == path
 
 
+def test_place_that_was_damaged_is_refused_by_its_range(tmp_path):
+    path = tmp_path / "out.mcap"
+    far = Episode(
+        EpisodeMetadata(episode_id="a", embodiment_id=EVERYTHING.id),
+        {"lidar": Stream(np.array([5]), np.array([[1.0, 2.0, 3.0]], np.float32), np.array([0, 1]))},
+    )
+    McapWriter().write(path, EVERYTHING, [far])
+    point = np.array([1, 2, 3], "<f4").tobytes()
+    rewrite(path, lambda kind, v: v.replace(point, np.array([3e38, 2, 3], "<f4").tobytes()) if kind == "message" else v)
+    with pytest.raises(FormatError, match="lidar: got a return beyond range_max_m"):
+        back(path)
+    rewrite(path, lambda kind, v: v.replace(b"\x00\x00\x00\x40", b"\x01\x00\x80\x7f") if kind == "message" else v)
+    with pytest.raises(FormatError, match="lidar: got a point whose place is not finite"):
+        back(path)
+    nowhere = Stream(np.array([5]), np.array([[np.nan, 2.0, 3.0]], np.float32), np.array([0, 1]))
+    with pytest.raises(DataError, match="lidar: got a point whose place is not finite"):
+        McapWriter().write(tmp_path / "new.mcap", EVERYTHING, [Episode(far.metadata, {"lidar": nowhere})])
+
+
 def test_unfinished_export_is_another_episode(tmp_path):
     path = tmp_path / "out.mcap"
     episode = random_episode(CART_FACTS, 0)
