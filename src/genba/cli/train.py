@@ -110,7 +110,7 @@ def stored_statistics(path: Path) -> dict[str, Statistics]:
 
 def _share(text: str) -> Share:
     weight, *named = text.split() or [""]
-    pairs = dict(pair.partition("=")[::2] for pair in named)
+    pairs = {name: value for name, _, value in (pair.partition("=") for pair in named)}
     for name, value in pairs.items():
         if name not in _SHARED_BY or not value:
             raise ConfigError(f"share: {text!r}: got {name!r}, expected NAME=VALUE{nearest(name, _SHARED_BY)}")
