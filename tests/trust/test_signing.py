@@ -95,5 +95,5 @@ def test_a_trust_store_names_its_keys(tmp_path):
     assert store.name("sha256:other") == "sha256:other"
     assert PublicKey.from_text(key.public.text, place="").id == key.public.id
     (tmp_path / "again.pub").write_bytes(key.public.pem())
-    with pytest.raises(SignatureError, match="trust store .*'plant' and 'again' are one key"):
+    with pytest.raises(SignatureError, match=r"trust store .*'plant' and 'again' are one key"):
         TrustStore.load(tmp_path)
