@@ -121,6 +121,23 @@ def test_a_passport_is_shown_or_refused(place, passport, capsys):
     assert "was revoked: withdrawn" in genba(capsys, *given, "--revoked", place / "revoked.json", status=2)
 
 
+def test_entries_and_passports_are_entered(place, passport, capsys):
+    ledger, plant = place / "ledger", place / "plant"
+    (place / "body.json").write_text('{"permit": true}')
+    assert genba(capsys, "append", ledger, "decision", place / "body.json", "--key", plant) == "entry 5\n"
+    assert genba(capsys, "enter", ledger, passport, "--trust", place / "trust", "--key", plant) == "entry 6\n"
+    assert "it holds" in genba(capsys, "verify", ledger, "--trust", place / "trust")
+    (place / "body.json").write_text("[]")
+    assert "got list, expected a JSON table" in genba(capsys, "append", ledger, "run", place / "body.json", status=2)
+    (place / "partner.pub").rename(place / "set.pub")
+    other = place / "others"
+    other.mkdir()
+    shutil.copy(place / "set.pub", other / "partner.pub")
+    said = genba(capsys, "enter", ledger, passport, "--trust", other, status=2)
+    assert "expected one of 1 trusted keys" in said
+    assert genba(capsys, "log", ledger).count("\n") == 7
+
+
 def test_an_owner_learns_whether_a_model_was_trained_on_its_data(place, passport, capsys):
     def asked(owner, *arguments, status):
         given = ["--trust", place / "trust", "--owner", owner, "--blinding", place / f"{owner}.blind"]

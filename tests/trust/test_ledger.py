@@ -10,6 +10,7 @@ from genba.errors import LedgerError, SignatureError
 from genba.trust import ledger as ledger_module
 from genba.trust.audit import read_entries, verify
 from genba.trust.digest import digest_bytes
+from genba.trust.dsse import sign
 from genba.trust.ledger import CLOCK_TOLERANCE_NS, Entry, Ledger
 from genba.trust.merkle import Tree, leaf_hash
 from genba.trust.signing import SigningKey
@@ -219,6 +220,22 @@ def test_a_disk_that_refuses_is_said(ledger):
     path.rmdir()
     path.write_bytes(whole)
     assert ledger.append("run", {}).number == 1
+
+
+def test_a_passport_is_kept_before_it_is_entered(ledger):
+    envelope = sign("application/vnd.in-toto+json", {"made": "up"}, KEY)
+    entry = ledger.enter_passport(envelope)
+    assert (entry.kind, entry.body) == ("passport", {"digest": envelope.digest})
+    (path,) = (ledger.folder / "passports").iterdir()
+    assert path.read_bytes() == envelope.to_bytes()
+    ledger.sign_head(KEY)
+    assert verify(ledger.folder).holds
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.write_bytes(b"")
+    with pytest.raises(LedgerError, match="could not keep the passport"):
+        ledger.enter_passport(envelope)
+    assert ledger.append("run", {}).number == 2
 
 
 @pytest.mark.parametrize(

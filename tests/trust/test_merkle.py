@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genba.trust.merkle import (
@@ -123,6 +123,7 @@ def test_every_proof_is_the_recursive_definitions_and_verifies(size):
         assert verify_consistency(old, size, path, naive_root(leaves[:old]), root)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.data())
 def test_earlier_sizes_are_proved_from_the_grown_tree(size, data):
     leaves = made_up(size)

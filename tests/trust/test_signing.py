@@ -79,7 +79,8 @@ def test_what_is_no_key_is_refused(tmp_path):
     path.write_bytes(other.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
     with pytest.raises(SignatureError, match="of another kind than Ed25519"):
         PublicKey.load(path)
-    for text in ("AAAA", "no base64!"):
+    good = SigningKey.generate().public.text
+    for text in ("AAAA", "no base64!", f"!{good}"):
         with pytest.raises(SignatureError, match="entry 4: not an Ed25519 public key"):
             PublicKey.from_text(text, place="entry 4")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
 from genba.trust.digest import canonical_json, digest_file
 from genba.trust.heads import newest_head, read_head, read_line, read_lines
-from genba.trust.ledger import HEADS, Ledger
+from genba.trust.ledger import HEADS, Entry, Ledger
 from genba.trust.signing import PublicKey, SigningKey, TrustStore
 
 app = typer.Typer(
@@ -73,6 +74,33 @@ def witness(
     entry = ledger.append("witness", {"key": PublicKey.load(public).text, "name": name})
     ledger.sign_head(signer)
     _say(f"entry {entry.number}: {name} countersigns")
+
+
+@app.command()
+def append(
+    folder: Folder,
+    kind: Annotated[str, typer.Argument(help="What it records, e.g. decision.")],
+    body: Annotated[Path, typer.Argument(help="A file with a JSON table.")],
+    private: Annotated[Path | None, typer.Option("--key", help="The keeper's, to sign a head over it.")] = None,
+) -> None:
+    """Add an entry."""
+    table = _read(body)
+    if not isinstance(table, dict):
+        raise LedgerError(f"{body}: got {type(table).__name__}, expected a JSON table")
+    _enter(Ledger(folder), lambda ledger: ledger.append(kind, table), private)
+
+
+@app.command()
+def enter(
+    folder: Folder,
+    path: Annotated[Path, typer.Argument(metavar="PASSPORT", help="A model's passport.")],
+    trust: NeededTrust,
+    private: Annotated[Path | None, typer.Option("--key", help="The keeper's, to sign a head over it.")] = None,
+) -> None:
+    """Keep a model's passport in the ledger, after verifying it."""
+    envelope = passports.read(path)
+    passports.verify(envelope, TrustStore.load(trust), place=str(path))
+    _enter(Ledger(folder), lambda ledger: ledger.enter_passport(envelope), private)
 
 
 @app.command()
@@ -244,6 +272,14 @@ def trained_on(
     _say(f"{'trained on' if answer else 'not trained on'}: {claim}")
     if not answer:
         raise typer.Exit(1)
+
+
+def _enter(ledger: Ledger, add: Callable[[Ledger], Entry], private: Path | None) -> None:
+    signer = SigningKey.load(private) if private else None
+    entry = add(ledger)
+    if signer is not None:
+        ledger.sign_head(signer)
+    _say(f"entry {entry.number}")
 
 
 def _say(text: str) -> None:

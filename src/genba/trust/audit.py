@@ -20,12 +20,10 @@ from genba.errors import GenbaError, LedgerError
 from genba.trust.digest import digest_file
 from genba.trust.dsse import Envelope
 from genba.trust.heads import PAYLOAD_TYPE, Head, newest_head, read_line, read_lines
-from genba.trust.ledger import ENTRIES, HEADS, SET_ASIDE, Entry, identity
+from genba.trust.ledger import ENTRIES, HEADS, PASSPORTS, SET_ASIDE, Entry, identity
 from genba.trust.merkle import Frontier, leaf_hash
 from genba.trust.passport import PAYLOAD_TYPE as PASSPORT_TYPE
 from genba.trust.signing import PublicKey, SigningKey, TrustStore
-
-PASSPORTS = "passports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +290,7 @@ class _Check:
     def _check_passports(self) -> None:
         # Only what was signed and where it is entered; what a passport says is for whoever uses the model.
         kept, believed = set[str](), self._believed()
-        for path in sorted((self._folder / PASSPORTS).glob("*")):
+        for path in sorted((self._folder / PASSPORTS).glob("*.json")):
             try:
                 envelope = Envelope.from_bytes(path.read_bytes(), place=str(path))
                 envelope.signers(believed, payload_type=PASSPORT_TYPE, place=str(path))

@@ -31,6 +31,7 @@ from genba.trust.signing import PublicKey, SigningKey
 
 FORMAT = "genba-ledger@1"
 ENTRIES, HEADS, SET_ASIDE, LOCK = "entries.jsonl", "heads.jsonl", "set-aside", "lock"
+PASSPORTS = "passports"
 
 #: what an entry may record
 KINDS = {
@@ -164,6 +165,26 @@ class Ledger:
         with self._writing():
             self._catch_up(mend=True)
             return self._add(records)
+
+    def enter_passport(self, envelope: Envelope) -> Entry:
+        """Keep a model's passport beside the entries, and enter its digest.
+
+        Raises:
+            LedgerError: as ``append`` says.
+        """
+        path = self.folder / PASSPORTS / f"{envelope.digest.removeprefix('sha256:')}.json"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            # First the file, whole and on disk: an entry never names what is not there.
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                file.write(envelope.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError as error:
+            raise LedgerError(f"{path}: could not keep the passport: {error.strerror}") from error
+        return self.append("passport", {"digest": envelope.digest})
 
     def sign_head(self, key: SigningKey) -> Head:
         """Sign a head over everything that is in the ledger, unless the newest head is that already.
