@@ -54,6 +54,12 @@ def test_keeper_partner_and_auditor_agree(place, capsys):
     genba(capsys, *partner)
     said = genba(capsys, "verify", ledger, "--trust", trust, "--seen", place / "head.json", "--require", "partner")
     assert "countersigned by partner: 5 entries" in said and said.rstrip().endswith("it holds")
+    assert ", kept by plant\n" in said
+    assert "name a trust store" in genba(capsys, "verify", ledger, "--require", "partner", status=2)
+    # A partner who lost its file signs the same head again: that changes nothing.
+    (place / "seen.json").unlink()
+    genba(capsys, *partner)
+    assert "it holds" in genba(capsys, "verify", ledger, "--trust", trust)
     assert genba(capsys, "log", ledger, "--kind", "run").count("\n") == 3
     assert genba(capsys, "log", ledger).count("\n") == 5
     assert "5 entries  root" in genba(capsys, "heads", ledger)

@@ -233,7 +233,7 @@ def test_a_split_view_and_a_lost_tail_are_found_by_whoever_kept_a_head(sound, tm
     other = Ledger.create(tmp_path / "other", "other", KEY)
     assert "it is of ledger" in verify(other.folder, seen=seen).problems[0].message
     forged = sign_head(seen[1], STRANGER)
-    assert "expected one of 2 trusted keys" in verify(sound, seen=(forged, seen[1]), trust=TRUST).problems[0].message
+    assert "expected one of 1 trusted keys" in verify(sound, seen=(forged, seen[1]), trust=TRUST).problems[0].message
 
 
 def test_passports_are_signed_and_entered(copy):
@@ -292,7 +292,11 @@ def test_a_proof_of_something_else_is_refused(sound, tmp_path, copy):
 
 def test_growth_is_proved_without_the_ledger(sound, tmp_path):
     lines = (sound / "heads.jsonl").read_bytes().splitlines()
-    for line in lines:
+    # The third is the partner's countersignature alone: it cannot accuse the keeper, and proves nothing.
+    (tmp_path / "seen.json").write_bytes(lines[2])
+    with pytest.raises(LedgerError, match=r"the head that was seen: signed by .*nothing is proved from it"):
+        prove_growth(sound, read_head(tmp_path / "seen.json"))
+    for line in (lines[0], lines[1], lines[3], lines[4]):
         (tmp_path / "seen.json").write_bytes(line)
         seen = read_head(tmp_path / "seen.json")
         proof = prove_growth(sound, seen)
@@ -305,7 +309,7 @@ def test_growth_is_proved_without_the_ledger(sound, tmp_path):
     for change, reason in [
         ({"path": proof["path"][::-1]}, "does not continue the one over 5"),
         ({"format": "x"}, "expected 'genba-growth@1'"),
-        ({"more": 1}, "four fields"),
+        ({"more": 1}, "five fields"),
         ({"seen": "00"}, "made for another head"),
         ({"new": 3}, "not a proof of growth"),
     ]:
@@ -320,6 +324,31 @@ def test_growth_is_proved_without_the_ledger(sound, tmp_path):
         prove_growth(split, first)
     with pytest.raises(LedgerError, match="could not read the head"):
         read_head(tmp_path / "none")
+
+
+def test_a_trusted_partner_cannot_vouch_without_the_keeper(sound, tmp_path):
+    lines = (sound / "entries.jsonl").read_bytes().splitlines()
+    made_up = Entry(3, 1 << 62, "decision", {"permit": True}).line()
+    tree = Tree(leaf_hash(line) for line in [*lines[:3], made_up])
+    (tmp_path / "seen.json").write_bytes((sound / "heads.jsonl").read_bytes().splitlines()[0])
+    seen = read_head(tmp_path / "seen.json")
+    head = Head(Ledger(sound).id, 4, tree.root(), 1 << 62, "")
+    for key in (PARTNER, KEY):
+        forged = sign_head(head, key).to_bytes().decode()
+        change = {"entry": made_up.decode(), "head": forged, "path": [step.hex() for step in tree.inclusion(3)]}
+        grown = {"new": forged, "path": [step.hex() for step in tree.consistency(1)]}
+        if key is KEY:
+            assert check_proof(prove(sound, 3) | change, TRUST, place="proof")[2] == ("plant",)
+            assert check_growth_proof(prove_growth(sound, seen) | grown, seen, TRUST, place="proof")[1] == head
+            continue
+        with pytest.raises(SignatureError, match="not signed by the ledger's keeper"):
+            check_proof(prove(sound, 3) | change, TRUST, place="proof")
+        with pytest.raises(SignatureError, match="not signed by the ledger's keeper"):
+            check_growth_proof(prove_growth(sound, seen) | grown, seen, TRUST, place="proof")
+    other = Ledger.create(tmp_path / "other", "other", PARTNER)
+    first = prove(other.folder, 0)["first"]
+    with pytest.raises(LedgerError, match="begins ledger"):
+        check_growth_proof(prove_growth(sound, seen) | {"first": first}, seen, TRUST, place="proof")
 
 
 def test_growth_from_another_or_a_larger_or_a_later_head_is_refused():

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import resource
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,20 @@ def test_a_passport_is_kept_before_it_is_entered(ledger):
     with pytest.raises(LedgerError, match="could not keep the passport"):
         ledger.enter_passport(envelope)
     assert ledger.append("run", {}).number == 2
+
+
+def test_a_full_disk_takes_all_of_a_batch_or_nothing(ledger):
+    whole = (ledger.folder / "entries.jsonl").read_bytes()
+    # Room for one whole entry (about 70 bytes) and a part of the next.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, before[1]))
+    try:
+        with pytest.raises(LedgerError, match="could not write: File too large; what was there is intact"):
+            ledger.append_all([("run", {"i": i}) for i in range(9)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (ledger.folder / "entries.jsonl").read_bytes() == whole
+    assert ledger.append("run", {}).number == 1
 
 
 @pytest.mark.parametrize(

@@ -113,13 +113,17 @@ def verify(
     ] = None,
 ) -> None:
     """Check entries, order, tail, heads, countersignatures and passports; exit status 1 where anything does not hold."""
+    if require and trust is None:
+        raise LedgerError(
+            "verify: --require without --trust: the keeper could have named anyone so; name a trust store"
+        )
     store = TrustStore.load(trust) if trust else None
     findings = verify_ledger(folder, trust=store, seen=read_head(seen) if seen else None, required=require or [])
     for problem in findings.problems:
         Console().print(
             f"[bold red]{problem.kind}[/]: {escape(f'{problem.place}: {problem.message}')}", highlight=False
         )
-    _say(f"ledger {findings.ledger or 'unknown'}")
+    _say(f"ledger {findings.ledger or 'unknown'}, kept by {findings.keeper or 'nobody known'}")
     _say(f"{findings.size} entries, {findings.signed_size} under a sound head, root {findings.root.hex()}")
     for name, size in findings.witnessed.items():
         _say(f"countersigned by {name}: {size} entries")

@@ -43,6 +43,8 @@ class Findings:
     problems: tuple[Problem, ...]
     ledger: str
     """The ledger's id, or nothing where it could not be read."""
+    keeper: str
+    """Who keeps it, by name in the trust store or by key."""
     size: int
     root: bytes
     signed_size: int
@@ -71,7 +73,8 @@ def verify(
         folder: the ledger's.
         trust: whose keys are believed; by default those that the ledger names.
         seen: a head of it that was kept elsewhere: the ledger must continue it.
-        required: names of partners who must have countersigned the newest head.
+        required: names of partners who must have countersigned the newest head; without a trust store these are the names
+            that the keeper gave them.
     """
     return _Check(Path(folder), trust).run(seen, required)
 
@@ -151,7 +154,8 @@ class _Check:
     def _findings(self, signed: int, witnessed: dict[str, int]) -> Findings:
         size, root = self._frontier.size, self._frontier.root()
         names = {key_id: name for key_id, (name, _) in self._witnesses.items()}
-        return Findings(tuple(self._problems), self._ledger, size, root, signed, names, witnessed)
+        keeper = self._name(self._key.id) if self._key else ""
+        return Findings(tuple(self._problems), self._ledger, keeper, size, root, signed, names, witnessed)
 
     def _find(self, kind: str, place: str, message: str) -> None:
         self._problems.append(Problem(kind, place, message))
@@ -271,10 +275,11 @@ class _Check:
     def _check_seen(self, envelope: Envelope, seen: Head) -> None:
         place = "the head that was seen"
         try:
-            if self._trust is not None:
-                envelope.signers(self._trust.keys, payload_type=PAYLOAD_TYPE, place=place)
             if seen.ledger != self._ledger:
                 raise LedgerError(f"it is of ledger {seen.ledger}, this is {self._ledger}")
+            # By the keeper: a partner alone cannot accuse it of another past.
+            keeper = {self._key.id: self._key} if self._key else {}
+            envelope.signers(keeper, payload_type=PAYLOAD_TYPE, place=place)
             if seen.size > self._frontier.size:
                 raise LedgerError(
                     f"it covers {seen.size} entries, here are {self._frontier.size}: entries were taken away"
@@ -285,7 +290,7 @@ class _Check:
                     f"{self._roots[seen.size].hex()}"
                 )
         except GenbaError as error:
-            self._find("head", place, str(error))
+            self._find("head", place, str(error).removeprefix(f"{place}: "))
 
     def _check_passports(self) -> None:
         # Only what was signed and where it is entered; what a passport says is for whoever uses the model.

@@ -25,7 +25,7 @@ from typing import Any
 from genba.errors import LedgerError, nearest
 from genba.trust.digest import canonical_json, digest_bytes
 from genba.trust.dsse import Envelope
-from genba.trust.heads import Head, head_of, read_line, sign_head
+from genba.trust.heads import Head, head_of, read_line, read_lines, sign_head
 from genba.trust.merkle import Frontier, leaf_hash
 from genba.trust.signing import PublicKey, SigningKey
 
@@ -217,8 +217,10 @@ class Ledger:
                 raise LedgerError(
                     f"{self.folder}: a countersignature of a head over {head.size} entries that is not here"
                 )
-            _append(self.folder / HEADS, envelope.to_bytes() + b"\n")
-            self._new_heads()
+            # Once only: the same line again would look as if somebody had put it there.
+            if envelope.to_bytes() not in read_lines(self.folder / HEADS):
+                _append(self.folder / HEADS, envelope.to_bytes() + b"\n")
+                self._new_heads()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -366,11 +368,16 @@ def _locked(folder: Path) -> Iterator[None]:
 def _append(path: Path, data: bytes) -> None:
     is_new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    size = os.fstat(descriptor).st_size
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
+    except OSError:
+        # A disk that is full takes some lines and not others: all or none are kept.
+        os.ftruncate(descriptor, size)
+        raise
     finally:
         os.close(descriptor)
     if is_new:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genba.errors import LedgerError
+from genba.errors import LedgerError, SignatureError
 from genba.trust.audit import verify
 from genba.trust.dsse import Envelope
 from genba.trust.heads import PAYLOAD_TYPE, Head, check_growth, head_of, newest_head, read_line, read_lines
 from genba.trust.ledger import ENTRIES, HEADS, Entry, identity
 from genba.trust.merkle import Tree, leaf_hash, verify_inclusion
-from genba.trust.signing import TrustStore
+from genba.trust.signing import PublicKey, TrustStore
 
 PROOF_FORMAT = "genba-inclusion@1"
 GROWTH_FORMAT = "genba-growth@1"
@@ -71,12 +71,11 @@ def check_proof(proof: dict[str, Any], trust: TrustStore | None, *, place: str) 
     ledger, key = identity(first, place=place)
     if head.ledger != ledger:
         raise LedgerError(f"{place}: a head of ledger {head.ledger}, but an entry of ledger {ledger}")
-    believed = trust.keys if trust else {key.id: key}
-    signers = envelope.signers(believed, payload_type=PAYLOAD_TYPE, place=f"{place}: head")
+    signers = _signed_by_keeper(envelope, key, trust, f"{place}: head")
     if not verify_inclusion(leaf_hash(line), number, head.size, path, head.root):
         raise LedgerError(f"{place}: entry {number} is not in the ledger of {head.size} entries that the head signs")
     entry = Entry.parse(line, place=f"{place}: entry {number}")
-    return entry, head, tuple(trust.name(s) if trust else s for s in signers)
+    return entry, head, signers
 
 
 def prove_growth(folder: Path | str, seen: tuple[Envelope, Head]) -> dict[str, Any]:
@@ -93,7 +92,8 @@ def prove_growth(folder: Path | str, seen: tuple[Envelope, Head]) -> dict[str, A
     if size < seen[1].size:
         raise LedgerError(f"{folder}: the newest head covers {size} entries, the one that was seen {seen[1].size}")
     path = [step.hex() for step in tree.consistency(seen[1].size, size)]
-    return {"format": GROWTH_FORMAT, "new": envelope.to_bytes().decode(), "path": path, "seen": seen[1].root.hex()}
+    first, new = read_lines(folder / ENTRIES)[0].decode(), envelope.to_bytes().decode()
+    return {"first": first, "format": GROWTH_FORMAT, "new": new, "path": path, "seen": seen[1].root.hex()}
 
 
 def check_growth_proof(
@@ -106,17 +106,30 @@ def check_growth_proof(
         SignatureError: nobody trusted signed the newer head.
     """
     try:
-        if proof["format"] != GROWTH_FORMAT or len(proof) != 4:
-            raise ValueError(f"format {proof['format']!r}, expected {GROWTH_FORMAT!r} and four fields")
+        if proof["format"] != GROWTH_FORMAT or len(proof) != 5:
+            raise ValueError(f"format {proof['format']!r}, expected {GROWTH_FORMAT!r} and five fields")
         path, data = [bytes.fromhex(step) for step in proof["path"]], proof["new"].encode()
+        first = proof["first"].encode()
         if bytes.fromhex(proof["seen"]) != seen[1].root:
             raise ValueError("made for another head than the one that was seen")
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise LedgerError(f"{place}: not a proof of growth ({error!r})") from error
     envelope, head = read_line(data, place=f"{place}: new head")
-    envelope.signers(trust.keys, payload_type=PAYLOAD_TYPE, place=f"{place}: new head")
+    ledger, key = identity(first, place=place)
+    if ledger != seen[1].ledger:
+        raise LedgerError(f"{place}: begins ledger {ledger}, the head that was seen is of {seen[1].ledger}")
+    _signed_by_keeper(envelope, key, trust, f"{place}: new head")
     check_growth(seen[1], head, path, place=place)
     return envelope, head
+
+
+def _signed_by_keeper(envelope: Envelope, key: PublicKey, trust: TrustStore | None, place: str) -> tuple[str, ...]:
+    """Return who signed a head, the keeper among them: partners who are trusted as witnesses cannot vouch alone."""
+    believed = trust.keys if trust else {key.id: key}
+    signers = envelope.signers(believed, payload_type=PAYLOAD_TYPE, place=place)
+    if key.id not in signers:
+        raise SignatureError(f"{place}: not signed by the ledger's keeper {key.id}, or that key is not trusted")
+    return tuple(trust.name(s) if trust else s for s in signers)
 
 
 def _demand_sound(folder: Path, seen: tuple[Envelope, Head] | None = None) -> None:
