@@ -18,6 +18,7 @@ def test_a_key_is_made_once_and_for_its_user_only(tmp_path):
     assert PublicKey.load(f"{path}.pub").raw == made.public.raw
     with pytest.raises(SignatureError, match="exists; a key is never overwritten"):
         SigningKey.create(path)
+    assert SigningKey.create(path.with_name("other")).public.id != made.public.id
     path.chmod(0o640)
     with pytest.raises(SignatureError, match="others may read this key"):
         SigningKey.load(path)
