@@ -16,6 +16,9 @@ A message says where, what was got, what was expected, and what to do next::
     ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
     ├── BundleError         a bundle is damaged or made for another embodiment
     ├── SandboxError        a command cannot be confined as asked
+    ├── LedgerError         a ledger, its heads or its proofs do not hold together
+    ├── SignatureError      a signature, or the key for it, is missing, wrong or not trusted
+    ├── PassportError       a model's passport is missing, altered, revoked, or does not allow this use
     ├── SimulatorError      a simulator could not start or broke off
     └── VerificationError   an independent verifier contradicts a reported outcome
 
@@ -92,6 +95,18 @@ class BundleError(GenbaError):
 
 class SandboxError(GenbaError):
     """A command that cannot be confined as asked; it was not run."""
+
+
+class LedgerError(GenbaError):
+    """A ledger, its heads or its proofs that do not hold together, or what cannot be entered into one."""
+
+
+class SignatureError(GenbaError):
+    """A signature, or the key for it, that is missing, wrong or not trusted."""
+
+
+class PassportError(GenbaError):
+    """A model's passport that is missing, altered or revoked, or that does not allow this use."""
 
 
 class SimulatorError(GenbaError):

@@ -1,5 +1,7 @@
 """What makes data and models provable and keeps data with its owner.
 
 ``digest``: content digests and canonical JSON. ``keys``: one key per owner and data set, in files or elsewhere.
-``envelope``: sealing blocks under a data key that such a key wraps. Agreements, ledger and passport are to come.
+``envelope``: sealing blocks under a data key that such a key wraps. ``signing`` and ``dsse``: who said what. ``merkle``, ``ledger``,
+``heads``, ``audit``, ``proofs``: an append-only log that a stranger can check. ``passport``, ``origin``, ``revocation``,
+``trained_on``: what a model was made from, and what says that it must not be used. Agreements are to come.
 """
