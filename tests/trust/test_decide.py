@@ -239,7 +239,7 @@ def test_a_purpose_may_be_said_twice():
 
 
 def test_an_endpoint_that_is_none_is_not_decided_on():
-    with pytest.raises(ConfigError, match="endpoint: got '10.0.0.1', expected host:port or a storage URL"):
+    with pytest.raises(ConfigError, match=r"endpoint: got '10\.0\.0\.1', expected host:port or a storage URL"):
         decide(replace(TRAIN, endpoints=("10.0.0.1",)), COMPILED, NOW_NS)
 
 
