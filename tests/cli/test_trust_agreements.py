@@ -1,11 +1,16 @@
 """``genba trust agreements`` and ``decide`` from the command line."""
 
+import json
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+from random_episodes import random_episode
 
 from genba.cli.main import main
 from genba.config import read_toml
+from genba.data.vault import Vault
+from genba.spec.embodiment import load_embodiment
 from genba.trust.agreements import OwnerAgreements, read_rules
 from genba.trust.cedar import compile_rules
 
@@ -60,6 +65,26 @@ def test_decide_says_why(capsys):
     status, text = run(capsys, *TRAIN, "2027-04-01T09:00:00+09:00")
     assert status == 1 and "refused at 2027-04-01T00:00:00+00:00" in text
     assert text.count("not met") == 1 and "it expired after 2027-03-31, 24:00 UTC" in text
+
+
+def test_rotating_a_key_takes_two_steps(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "keys"))
+    facts = load_embodiment(Path(__file__).parents[1] / "model" / "everything.toml")
+    vault = Vault.open(tmp_path / "vault", create=True, embodiments=[facts])
+    for seed in range(2):
+        vault.append(random_episode(facts, seed, num_steps=3))
+    (key_file,) = (tmp_path / "keys").glob("*.key")
+    rotate = ["trust", "rotate", "genba", "default", "--vault", str(tmp_path / "vault")]
+    status, text = run(capsys, *rotate)
+    assert status == 0 and "genba/default: 2 shards wrapped with the new key" in text
+    assert list(json.loads(key_file.read_bytes())["versions"]) == ["1", "2"]
+    status, text = run(capsys, *rotate, "--retire")
+    assert status == 0 and "the older versions of the key are forgotten" in text
+    assert list(json.loads(key_file.read_bytes())["versions"]) == ["2"]
+    again = Vault.open(tmp_path / "vault", embodiments=[facts])
+    assert [len(again.read(entry.episode_id).streams) > 0 for entry in again.entries()] == [True, True]
+    status, text = run(capsys, "trust", "rotate", "nobody", "default", "--vault", str(tmp_path / "vault"))
+    assert status == 2 and "no key 'nobody/default'" in text
 
 
 def test_a_question_that_makes_no_sense_is_named(capsys):

@@ -23,7 +23,7 @@ from genba.trust.sandbox.support import requirements, try_for_real
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Keep data where its owner said: agreements, decide, run, probe, egress.",
+    help="Keep data where its owner said: agreements, decide, rotate, run, probe, egress.",
 )
 add_agreements(app)
 

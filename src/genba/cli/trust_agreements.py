@@ -1,4 +1,4 @@
-"""``genba trust agreements`` and ``genba trust decide``: check and show what owners allow; ask what would be decided."""
+"""``genba trust agreements``, ``decide`` and ``rotate``: what owners allow, what would be decided, and a new key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.config import read_toml, to_toml
+from genba.data.rotation import retire_key, rotate_key
+from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.trust.agreements import OwnerAgreements, read_rules
 from genba.trust.cedar import compile_rules
@@ -151,6 +154,28 @@ def decide_command(
         raise typer.Exit(1)
 
 
+def rotate(
+    owner: Annotated[str, typer.Argument(help="Whose data.")],
+    dataset: Annotated[str, typer.Argument(help="Which of the owner's data sets.")],
+    vault: VaultOption = DEFAULT_VAULT,
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Instead, forget the older versions for good: the second step.")
+    ] = False,
+) -> None:
+    """Give a data set a new key: every shard's data key is wrapped anew, no block is read or written.
+
+    Two steps. The first leaves the old key able to open what a process began to store before; the second, --retire, forgets
+    it, once no such process runs any more.
+    """
+    kept = Vault.open(vault)
+    count = retire_key(kept, owner, dataset) if retire else rotate_key(kept, owner, dataset)
+    print(f"{owner}/{dataset}: {count} shards wrapped with the {'newest' if retire else 'new'} key")
+    if retire:
+        print("the older versions of the key are forgotten")
+    else:
+        print("the old key still opens; forget it with --retire when no process stores episodes any more")
+
+
 def _moment_ns(text: str) -> int:
     if not text:
         return time.time_ns()
@@ -167,3 +192,4 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to ``genba trust``."""
     app.add_typer(agreements, name="agreements")
     app.command("decide")(decide_command)
+    app.command()(rotate)
