@@ -159,14 +159,14 @@ def test_processes_that_make_a_key_at_once_get_the_same(keys, softhsm):
 
 
 def test_destroying_makes_every_copy_of_a_shard_unreadable(keys, tmp_path, everything):
-    owner = random_episode(everything, 1, num_steps=3)
+    episode = random_episode(everything, 1, num_steps=3)
     vault = Vault.open(tmp_path / "vault", create=True, embodiments=[everything], keys=keys)
-    vault.append(owner)
+    vault.append(episode)
     (entry,) = vault.entries()
     shutil.copytree(tmp_path / "vault", tmp_path / "copy")
     copy = Vault.open(tmp_path / "copy", embodiments=[everything], keys=keys)
-    assert copy.read(entry.episode_id).metadata.episode_id == owner.metadata.episode_id
-    keys.destroy(key_id(entry.owner, entry.dataset))
+    assert copy.read(entry.episode_id).metadata.episode_id == episode.metadata.episode_id
+    keys.destroy(key_id(episode.metadata.owner, episode.metadata.dataset))
     for path in ("vault", "copy"):
         again = Vault.open(tmp_path / path, embodiments=[everything], keys=keys)
         with pytest.raises(KeyUnavailableError, match="was destroyed at"):

@@ -21,7 +21,7 @@ from genba.config import read_toml
 from genba.errors import ConfigError, nearest
 from genba.trust.jurisdictions import check_code, is_within
 from genba.trust.requests import Purpose
-from genba.trust.sites import Site, check_day, read_sites
+from genba.trust.sites import Site, check_day, check_name, read_sites
 
 SITES_FILE, AGREEMENT_FOLDER = "sites.toml", "agreements"
 #: purposes that need machines named
@@ -59,12 +59,10 @@ class Agreement:
             if not values and name not in ("machines", "excluded"):
                 raise ValueError(f"{name}: got none, expected at least one")
             for number, value in enumerate(values):
-                if not value.strip() or value != value.strip() or not value.isprintable():
-                    raise ValueError(f"{name}[{number}]: got {value!r}, expected a name without space around it")
+                check_name(f"{name}[{number}]", value)
                 if value in values[:number]:
                     raise ValueError(f"{name}[{number}]: {value!r} stands twice; expected each once")
-        if not self.id.strip() or self.id != self.id.strip() or not self.id.isprintable():
-            raise ValueError(f"id: got {self.id!r}, expected a name without space around it")
+        check_name("id", self.id)
         for number, code in enumerate(self.jurisdictions):
             try:
                 check_code(code)
@@ -109,8 +107,7 @@ class OwnerAgreements:
     """For whoever reads the file; nothing is decided by it."""
 
     def __post_init__(self) -> None:
-        if not self.owner.strip() or self.owner != self.owner.strip() or not self.owner.isprintable():
-            raise ValueError(f"owner: got {self.owner!r}, expected a name without space around it")
+        check_name("owner", self.owner)
         if not self.agreements:
             raise ValueError("agreements: got none, expected at least one [[agreements]]")
 

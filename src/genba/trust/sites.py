@@ -32,7 +32,7 @@ class Evidence:
     """Day of the document, UTC."""
 
     def __post_init__(self) -> None:
-        _check_text("statement", self.statement)
+        check_name("statement", self.statement)
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", self.digest):
             raise ValueError(f"digest: got {self.digest!r}, expected 'sha256:' and 64 hex digits")
         check_day("dated", self.dated)
@@ -54,8 +54,8 @@ class Site:
     """Where it is reached: ``host:port``, or a storage URL that holds for everything below it."""
 
     def __post_init__(self) -> None:
-        _check_text("id", self.id)
-        _check_text("operator", self.operator)
+        check_name("id", self.id)
+        check_name("operator", self.operator)
         try:
             check_code(self.jurisdiction)
         except ValueError as error:
@@ -152,6 +152,16 @@ def normal_endpoint(endpoint: str) -> str:
     return f"{match[1].lower()}://{match[2].lower()}" + "".join(f"/{part}" for part in parts if part)
 
 
+def check_name(name: str, text: str) -> None:
+    """Refuse a name that is empty, has space around it or holds what cannot be seen.
+
+    Raises:
+        ValueError: naming ``name``.
+    """
+    if not text or text != text.strip() or not text.isprintable():
+        raise ValueError(f"{name}: got {text!r}, expected words without space around them")
+
+
 def check_day(name: str, day: date) -> None:
     """Refuse a time of day where a day is expected.
 
@@ -160,11 +170,6 @@ def check_day(name: str, day: date) -> None:
     """
     if isinstance(day, datetime):
         raise ValueError(f"{name}: got {day.isoformat()}, expected a day without a time, e.g. {day.date().isoformat()}")
-
-
-def _check_text(name: str, text: str) -> None:
-    if not text.strip() or text != text.strip() or not text.isprintable():
-        raise ValueError(f"{name}: got {text!r}, expected words without space around them")
 
 
 def _lies_below(endpoint: str, declared: str) -> bool:
