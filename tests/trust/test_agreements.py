@@ -187,6 +187,11 @@ def test_a_site_or_an_endpoint_stands_once(tmp_path):
         ConfigError, match=r"sites\[1\].endpoints\[1\]: 's3://lab/v/w' is declared already, as 's3://lab/v' of"
     ):
         read_sites(path)
+    path.write_text(SITE.replace('"10.0.0.1:80"', '"s3://lab/v/w"'))
+    with pytest.raises(
+        ConfigError, match=r"endpoints\[1\]: 's3://lab/v' is declared already, as 's3://lab/v/w' of 'lab'"
+    ):
+        read_sites(path)
     path.write_text("sites = []")
     with pytest.raises(ConfigError, match="sites: got none"):
         read_sites(path)
@@ -231,6 +236,11 @@ def test_codes():
             check_code(code)
     assert is_within("JP-23", "JP") and is_within("JP", "JP")
     assert not is_within("JP", "JP-23") and not is_within("JP-22", "JP-23") and not is_within("US", "JP")
+
+
+def test_an_agreement_may_hold_for_one_day():
+    one = replace(FULL, valid_until=FULL.valid_from)
+    assert one.end_s - one.from_s == 86_400
 
 
 def test_a_day_is_not_a_moment():

@@ -117,13 +117,19 @@ def test_of_several_processes_the_latest_time_stays(tmp_path):
     assert LatestTime(tmp_path / "latest").advance(NOW_NS) == NOW_NS + 9 * SECOND
 
 
-@pytest.mark.parametrize("content", [b"0", b"x" * 21, b"1" * 20 + b" ", b"1" * 21, b"1" * 22 + b"\n"])
+@pytest.mark.parametrize("content", [b"0", b"\n", b"x" * 20 + b"\n", b"1" * 20 + b" ", b"1" * 21, b"1" * 22 + b"\n"])
 def test_a_damaged_file_of_times_is_not_guessed(tmp_path, content):
     (tmp_path / "latest").write_bytes(content)
     for _ in range(2):
         with pytest.raises(ConfigError, match=r"latest: got .*, expected the latest time seen, 20 digits of ns"):
             LatestTime(tmp_path / "latest").advance(NOW_NS)
     assert (tmp_path / "latest").read_bytes() == content
+
+
+def test_the_file_of_times_is_made_for_its_user_alone_with_the_folders_above_it(tmp_path):
+    path = tmp_path / "one" / "two" / "latest"
+    assert LatestTime(path).advance(NOW_NS) == NOW_NS
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_place_that_cannot_be_written_allows_nothing(tmp_path):

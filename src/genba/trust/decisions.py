@@ -98,7 +98,7 @@ class Gatekeeper:
 
 
 def _parse(seen: bytes, path: Path) -> int:
-    if len(seen) != 21 or not seen[:20].isdigit() or seen[20:] != b"\n":
+    if not seen[:20].isdigit() or seen[20:] != b"\n":
         raise ConfigError(
             f"{path}: got {seen[:40]!r}, expected the latest time seen, 20 digits of ns: look when the last decision was "
             f"recorded, then write that"
