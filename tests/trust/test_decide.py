@@ -3,12 +3,13 @@
 from dataclasses import replace
 from datetime import date
 
+import cedarpy
 import pytest
 from trust_rules import ABROAD, FLEET, FULL, MAKER, NOW_NS, SITES, TRAIN, TRAINING, moment_ns, rules
 
 from genba.errors import ConfigError
 from genba.trust.agreements import Rules, make_rules
-from genba.trust.cedar import CompiledRules, compile_rules
+from genba.trust.cedar import CompiledRules, compile_rules, is_permitted
 from genba.trust.decide import decide
 from genba.trust.requests import ACTS
 
@@ -174,6 +175,14 @@ def test_where_the_two_evaluators_differ_it_is_refused():
     )
     mixed = CompiledRules(stricter.rules, COMPILED.policies, COMPILED.policy_hash, COMPILED.parsed)
     assert refused(TRAIN, compiled=mixed)[1].startswith("full: the policy engine says yes, the clauses say no")
+
+
+def test_a_policy_that_cannot_be_evaluated_allows_nothing():
+    """The engine passes over a ``forbid`` that fails, and would permit."""
+    policies = COMPILED.policies + "forbid (principal, action, resource) when { context.nothing };"
+    broken = CompiledRules(COMPILED.rules, policies, COMPILED.policy_hash, cedarpy.PolicySet.from_str(policies))
+    assert is_permitted(TRAIN, COMPILED, NOW_NS // NS)
+    assert not is_permitted(TRAIN, broken, NOW_NS // NS)
 
 
 def test_the_hash_changes_with_every_fact_that_could_change_an_answer():

@@ -108,6 +108,23 @@ def test_a_destroyed_key_is_gone_and_does_not_come_back(keys):
     assert list(keys._session().get_objects({pkcs11.Attribute.LABEL: "genba:d/1"})) == []
 
 
+def test_destroying_that_was_interrupted_is_finished(keys):
+    """The note stands, the key is there still: it is refused, and goes when it is destroyed again."""
+    keys.create("h/1")
+    wrapped = keys.wrap("h/1", DATA_KEY)
+    note = {
+        pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA,
+        pkcs11.Attribute.TOKEN: True,
+        pkcs11.Attribute.LABEL: "genba-destroyed:h/1",
+        pkcs11.Attribute.VALUE: b"2026-11-01T00:00:00+00:00",
+    }
+    keys._session().create_object(note)
+    with pytest.raises(KeyUnavailableError, match="key 'h/1' was destroyed at 2026-11-01"):
+        keys.unwrap("h/1", wrapped)
+    keys.destroy("h/1")
+    assert keys._versions(keys._session(), "h/1") == {}
+
+
 def test_a_key_that_is_not_there_is_named(keys):
     for call in (keys.rotate, keys.retire, keys.destroy, lambda key: keys.wrap(key, DATA_KEY)):
         with pytest.raises(KeyUnavailableError, match="token 'genba': no key 'none'"):

@@ -119,10 +119,7 @@ def _policies(owner: str, agreement: Agreement, codes: list[str]) -> list[str]:
     datasets = _entities("Dataset", [key_id(owner, dataset) for dataset in agreement.datasets])
     # A country stands for its parts: Cedar compares words, so the parts where sites lie are written out.
     allowed = agreement.jurisdictions
-    within = [
-        *allowed,
-        *(code for code in codes if code not in allowed and any(is_within(code, one) for one in allowed)),
-    ]
+    within = sorted({*allowed, *(code for code in codes if any(is_within(code, one) for one in allowed))})
     on_machines = f"{_entities('Action', ACTS_ON_MACHINES)}.contains(action)"
     conditions = [
         f"{datasets}.contains(resource)",

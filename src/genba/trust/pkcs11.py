@@ -144,8 +144,8 @@ class Pkcs11Keys:
         """
         pkcs11 = _package()
         with self._locked(), self._words(key) as session:
-            versions = self._existing(session, key)
-            # The note first: interrupted between, the key is refused already and can be destroyed again.
+            # The note first: interrupted between, the key is refused already, and destroying it again finishes.
+            versions = self._versions(session, key) or self._existing(session, key)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             session.create_object(
                 {
@@ -195,9 +195,9 @@ class Pkcs11Keys:
         return dict(sorted(out.items()))
 
     def _existing(self, session: Any, key: str) -> dict[int, list[Any]]:
+        self._refuse_destroyed(session, key)
         found = self._versions(session, key)
         if not found:
-            self._refuse_destroyed(session, key)
             raise KeyUnavailableError(f"token {self.token!r}: no key {key!r}; use the token that was used for writing")
         return found
 
