@@ -12,7 +12,7 @@ from genba.errors import ConfigError
 from genba.trust.agreements import OwnerAgreements, make_rules, read_rules
 from genba.trust.cedar import compile_rules
 from genba.trust.jurisdictions import COUNTRIES, PARTS, check_code, is_within
-from genba.trust.sites import read_sites, require_site, site_of_endpoint
+from genba.trust.sites import normal_endpoint, read_sites, require_site, site_of_endpoint
 
 SITE = """
 [[sites]]
@@ -163,6 +163,7 @@ def test_rules_that_are_not_there_are_asked_for(tmp_path):
         ('"10.0.0.1:80"', '"h:65536"', "expected a port from 1 to 65535"),
         ('"10.0.0.1:80"', '"s3://lab/v/../w"', "expected a path without"),
         ('"10.0.0.1:80"', '"s3://lab/v%2e"', "expected a path without"),
+        ('"10.0.0.1:80"', "'s3://lab/v\\w'", "expected a path without"),
         ('"10.0.0.1:80"', '"https://user@lab/v"', "expected host:port or a storage URL"),
         ('"10.0.0.1:80"', '"s3://"', "expected host:port or a storage URL"),
         ('"10.0.0.1:80"', '"s3://LAB/"', r"endpoints\[1\]: 's3://lab/v' is declared already, as 's3://LAB/' of 'lab'"),
@@ -223,6 +224,14 @@ def test_an_endpoint_belongs_to_the_site_that_declares_it(endpoint, site):
             require_site(SITES, endpoint)
     else:
         assert require_site(SITES, endpoint).id == site
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "normal"),
+    [("Host:1", "host:1"), ("h:65535", "h:65535"), ("[::1]:80", "[::1]:80"), ("file:///data//v/", "file:///data/v")],
+)
+def test_an_endpoint_has_one_form(endpoint, normal):
+    assert normal_endpoint(endpoint) == normal
 
 
 def test_codes():
