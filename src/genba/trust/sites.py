@@ -174,4 +174,4 @@ def check_day(name: str, day: date) -> None:
 
 def _lies_below(endpoint: str, declared: str) -> bool:
     got, known = normal_endpoint(endpoint), normal_endpoint(declared)
-    return got == known or ("://" in known and got.startswith(known + "/"))
+    return got == known or got.startswith(known + "/")
