@@ -23,8 +23,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fuzzing import Guarded, attempt, draw_plan
 
+from genba.bench.results import commit
 from genba.errors import ConfigError, nearest
 from genba.registry import READERS
+from genba.report.readers import FORMAT, VERSION
 
 
 def fuzz(name: str, *, seconds: float, first_seed: int, inputs: int, most_crashes: int) -> dict[str, Any]:
@@ -91,7 +93,8 @@ def main() -> None:
     if arguments.out:
         command = "python scripts/fuzz_readers.py " + " ".join(sys.argv[1:])
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps({"command": command, "readers": rows}, indent=1) + "\n", encoding="utf-8")
+        table = {"format": FORMAT, "version": VERSION, "command": command, "commit": commit(), "readers": rows}
+        arguments.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     sys.exit(1 if any(row["crashes"] for row in rows) else 0)
 
 

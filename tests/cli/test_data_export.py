@@ -61,7 +61,3 @@ def test_what_cannot_be_exported_is_said_and_nothing_written(export, tmp_path):
         with pytest.raises(DataError, match=message):
             export(tmp_path / "out", *arguments)
         assert not (tmp_path / "out").exists()
-
-
-def test_formats_are_listed(export):
-    assert "mcap  MCAP files, one per episode" in export("--list-formats").output

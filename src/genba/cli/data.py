@@ -1,4 +1,7 @@
-"""``genba data``: import machine logs into a vault; list, show, check, mend, pack and export what it holds."""
+"""``genba data``: import machine logs into a vault; list and show what it holds.
+
+The other commands have a file each: ``data_check``, ``data_view``, ``data_export``, ``data_upkeep``.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,17 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from genba.cli.data_check import check
+from genba.cli.data_export import export
 from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.cli.data_import import Choices, import_into
+from genba.cli.data_upkeep import compact_shards, fsck, rebuild
 from genba.cli.data_view import view
 from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.data.catalog import EpisodeEntry
-from genba.data.compact import TARGET_BYTES, compact
-from genba.data.export import choose_episodes, find_writer
-from genba.data.fsck import REPAIRABLE, describe, fsck_vault
-from genba.data.salvage import repair
 from genba.data.vault import Vault
-from genba.registry import WRITERS
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
 
@@ -37,18 +35,9 @@ app = typer.Typer(
     "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
 
-app.command("check")(check)
-app.command("view")(view)
-
-
-def _list_formats(asked: bool) -> None:
-    if not asked:
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name in sorted(WRITERS):
-        table.add_row(name, find_writer(name).description)
-    Console().print(table, highlight=False)
-    raise typer.Exit
+for _command in (check, view, fsck, rebuild, export):
+    app.command(_command.__name__)(_command)
+app.command("compact")(compact_shards)
 
 
 @app.command("import")
@@ -199,93 +188,6 @@ def show(
     console.print(channels, highlight=False)
 
 
-@app.command()
-def fsck(
-    vault: VaultOption = DEFAULT_VAULT,
-    mend: Annotated[bool, typer.Option("--repair", help="Save what is whole, and set damaged shards aside.")] = False,
-) -> None:
-    """Read every shard in full and say what is damaged, down to stream and block; exit status 1 where something is.
-
-    Compares each file with the digest that was taken when it was stored, decodes it, and holds the episode to its
-    machine's facts. Nothing is changed, unless --repair is given: then every block that is whole goes into a new shard,
-    and the damaged one is moved below set-aside; nothing is deleted.
-    """
-    kept, console, problems, num_sound = Vault.open(vault), Console(), [], 0
-    with _progress(console) as progress:
-        for problem in progress.track(fsck_vault(kept), total=len(kept.entries()), description="checking"):
-            if problem is None:
-                num_sound += 1
-                continue
-            problems.append(problem)
-            name = f" {problem.episode_id}" if problem.episode_id else ""
-            progress.console.print(
-                f"[bold red]{problem.kind}[/]{escape(name)}: {problem.file}: {escape(problem.message)}", highlight=False
-            )
-    console.print(f"[bold]{num_sound} episodes are sound[/], {len(problems)} problems in {vault}", highlight=False)
-    if mend:
-        for done in repair(kept, [p.file for p in problems if p.kind in REPAIRABLE]):
-            console.print(
-                f"{len(done.saved)} episodes saved; the damaged shard is now {done.set_aside}", highlight=False
-            )
-            for episode_id, damage in done.damage.items():
-                console.print(f"  {escape(episode_id)}: without {describe(damage)}", highlight=False)
-            for episode_id, reason in done.lost.items():
-                console.print(f"  {escape(episode_id)}: [bold red]lost[/]: {escape(reason)}", highlight=False)
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command("compact")
-def compact_shards(
-    vault: VaultOption = DEFAULT_VAULT,
-    target: Annotated[int, typer.Option(help="About how large a shard becomes, in MB.", min=1)] = TARGET_BYTES >> 20,
-) -> None:
-    """Pack many small shards into few large ones; episodes stay as they are, and may be read and added meanwhile."""
-    kept, console, num_shards, num_new = Vault.open(vault), Console(), 0, 0
-    for done in compact(kept, target_bytes=target << 20):
-        num_shards, num_new = num_shards + done.num_shards, num_new + 1
-        console.print(
-            f"{done.file}: {done.num_episodes} episodes, {done.size_bytes / 1e6:.1f} MB, instead of "
-            f"{done.num_shards} shards",
-            highlight=False,
-        )
-    console.print(f"[bold]{num_shards} shards[/] became {num_new} in {vault}", highlight=False)
-
-
-@app.command()
-def export(
-    out: Annotated[Path, typer.Argument(help="Where to write; must not exist yet.")],
-    format: Annotated[str, typer.Option("--format", help="Name of the format; see --list-formats.")],
-    vault: VaultOption = DEFAULT_VAULT,
-    embodiment: Annotated[str | None, typer.Option(help="Only this machine; needed where there are several.")] = None,
-    task: Annotated[str | None, typer.Option(help="Only this task, e.g. arm/grip@1.")] = None,
-    episode: Annotated[list[str] | None, typer.Option(help="Only this episode; may be given several times.")] = None,
-    list_formats: Annotated[
-        bool, typer.Option("--list-formats", callback=_list_formats, is_eager=True, help="List the formats and stop.")
-    ] = False,
-) -> None:
-    """Export episodes of one machine in another format, for people and tools that work with it.
-
-    The whole export is written or nothing is. What a format cannot hold is refused by name, never left out in silence.
-    """
-    kept, console = Vault.open(vault), Console()
-    writer = find_writer(format)
-    entries = choose_episodes(kept, embodiment_id=embodiment, task_id=task, episode_ids=episode or ())
-    facts = kept.embodiment(entries[0].embodiment_id)
-    with _progress(console) as progress:
-        chosen = progress.track(entries, description="exporting")
-        writer.write(out, facts, (kept.read(entry.episode_id) for entry in chosen))
-    console.print(f"[bold]{len(entries)} episodes[/] of {facts.id} written to {out} ({writer.name})", highlight=False)
-
-
-@app.command()
-def rebuild(vault: VaultOption = DEFAULT_VAULT) -> None:
-    """Make the catalog again from the shards, or add those that a crash kept out of it."""
-    kept = Vault.open(vault, create=Path(vault).is_dir())
-    added = kept.rebuild()
-    Console().print(f"[bold]{added} episodes[/] added, {len(kept.entries())} in {vault}", highlight=False)
-
-
 def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEntry]]:
     groups: dict[tuple[str, ...], list[EpisodeEntry]] = {}
     for entry in entries:
@@ -298,8 +200,3 @@ def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEn
 def _add_column(table: Table, name: str, *, is_number: bool) -> None:
     # On a narrow terminal a name goes on in the next line: cut off it could not be copied.
     table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)

@@ -1,4 +1,4 @@
-"""``genba report``: the page of a run, and the tables of the README and of docs/data.md."""
+"""``genba report``: the page of a run, and the tables of the README, docs/data.md and docs/readers.md."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from genba.errors import ConfigError
 from genba.report.page import write_page
+from genba.report.readers import readers_table
 from genba.report.readme import results_table, with_table
 from genba.report.stores import stores_table
 
@@ -65,6 +66,20 @@ def stores(
 ) -> None:
     """Generate the table of stores from a measurement."""
     _generate(file, stores_table(result), result, check=check, command="genba report stores")
+
+
+@app.command()
+def readers(
+    result: Annotated[Path, typer.Option(help="What scripts/fuzz_readers.py --out wrote.")] = Path(
+        "docs/measurements/fuzz.json"
+    ),
+    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/readers.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
+    ] = False,
+) -> None:
+    """Generate the table of log formats from the registry and from what came of breaking their logs."""
+    _generate(file, readers_table(result), result, check=check, command="genba report readers")
 
 
 def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:

@@ -12,8 +12,9 @@ import torch
 import typer
 from rich.console import Console
 
+from genba.data.mixture import Share
 from genba.data.vault import Vault
-from genba.errors import ConfigError
+from genba.errors import ConfigError, nearest
 from genba.spec.statistics import Statistics
 from genba.train import checkpoint
 from genba.train.data import prepare
@@ -21,6 +22,9 @@ from genba.train.launch import launch
 from genba.train.loop import train
 from genba.train.mesh import process_group
 from genba.train.recipe import RECIPES, recipe
+
+#: what a share may name
+_SHARED_BY = ("owner", "task", "embodiment")
 
 app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a vault.")
 
@@ -35,6 +39,13 @@ def run(
         int | None, typer.Option(min=1, help="Stop after so many steps; the schedule stays that of --steps.")
     ] = None,
     batch: Annotated[list[str] | None, typer.Option(help="EMBODIMENT=WINDOWS per step; may be repeated.")] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How much comes from whose episodes, e.g. '2 owner=acme' '1 owner=zeta task=arm/grip@1' (each after its own "
+            "--share); an episode belongs to the first that matches, '0' leaves out, and a last '1' takes the rest."
+        ),
+    ] = None,
     embodiment: Annotated[
         list[str] | None, typer.Option(help="Train on this one (may be repeated); by default all in the vault.")
     ] = None,
@@ -60,6 +71,8 @@ def run(
         changes["num_steps"] = steps
     if batch:
         changes["batch_sizes"] = dict(chosen.batch_sizes) | dict(_batch_size(text) for text in batch)
+    if share:
+        changes["shares"] = tuple(_share(text) for text in share)
     chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
     store = Vault.open(vault)
     known = store.catalog.embodiment_ids()
@@ -93,6 +106,19 @@ def recipes() -> None:
 def stored_statistics(path: Path) -> dict[str, Statistics]:
     """Return the statistics that a checkpoint was trained with."""
     return {name: Statistics.from_json(table) for name, table in checkpoint.read_manifest(path)["statistics"].items()}
+
+
+def _share(text: str) -> Share:
+    weight, *named = text.split() or [""]
+    pairs = {name: value for name, _, value in (pair.partition("=") for pair in named)}
+    for name, value in pairs.items():
+        if name not in _SHARED_BY or not value:
+            raise ConfigError(f"share: {text!r}: got {name!r}, expected NAME=VALUE{nearest(name, _SHARED_BY)}")
+    try:
+        number = float(weight)
+    except ValueError:
+        raise ConfigError(f"share: got {text!r}, expected WEIGHT [owner=NAME] [task=ID] [embodiment=ID]") from None
+    return Share(weight=number, **pairs)
 
 
 def _batch_size(text: str) -> tuple[str, int]:

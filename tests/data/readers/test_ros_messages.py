@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs.mcap import Log, write_ros
 from logs.ros2 import START_NS, cloud, header, quaternion, ros, transform, vector
@@ -417,6 +417,10 @@ def test_camera_info_that_never_changes_is_calibration(read):
 def test_topics_whose_names_meet_get_numbers(read):
     facts, _ = read(*((topic, ros("std_msgs/Bool", data=True)) for topic in ("/a/b", "/a_b")))
     assert [channel.name for channel in facts.telemetry] == ["a_b", "a_b_2"]
+    # What an episode calls its actions comes from the option alone.
+    facts, episode = read(("/action", ros("std_msgs/Bool", data=True)))
+    assert set(episode.streams) == {"action_2"}
+    assert not facts.action.continuous
 
 
 def test_drawings_and_unknown_encodings_are_left_out_by_name(tmp_path):
@@ -445,6 +449,7 @@ def test_frames_that_are_too_many_for_memory_lie_in_a_file(read, monkeypatch):
     np.testing.assert_array_equal(episode.streams["cam"].values, frames)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-30, 1e30))
 def test_round_number_is_the_least_one_that_is_not_below(value):
     found = message_tracks.round_up(value)

@@ -85,3 +85,17 @@ def test_blank_cells_are_missing_and_an_empty_file_is_refused(tmp_path):
         list(SkabReader().read(tmp_path / "none.csv"))
     with pytest.raises(ReaderError, match="unknown option 'ovner'; did you mean 'owner'"):
         list(SkabReader().read(path, ovner="x"))
+
+
+def test_a_value_that_the_bench_cannot_show_is_refused_with_the_file(tmp_path):
+    log, options = write_log(tmp_path)
+    head, first, *rest = log.read_text().splitlines()
+    columns = head.split(";")
+    cells = first.split(";")
+    # The bench's motor draws at most 50 A.
+    cells[columns.index("Current")] = "5000"
+    log.write_text("\n".join([head, ";".join(cells), *rest]) + "\n")
+    with pytest.raises(
+        FormatError, match=rf"{log.name}: .*motor_current: got values from .* to 5000, expected -5 to 50"
+    ):
+        list(SkabReader().read(log, **options))

@@ -12,6 +12,7 @@ from PIL import Image
 from random_episodes import random_episode
 from toy import CART_FACTS, LINES_FACTS
 
+from genba.data.ingest import find_logs
 from genba.data.readers.mcap import McapReader
 from genba.data.vault import Vault
 from genba.data.writers.mcap import McapWriter
@@ -92,15 +93,15 @@ def test_points_keep_their_attributes(tmp_path):
 
 
 def test_several_episodes_become_a_folder_that_is_imported_as_it_was(tmp_path):
-    from genba.data.ingest import find_logs, ingest
-
     episodes = [random_episode(CART_FACTS, seed) for seed in range(3)]
     McapWriter().write(tmp_path / "out", CART_FACTS, episodes)
     logs = find_logs(tmp_path / "out")
     assert [(path.name, reader.name) for path, reader in logs] == [(f"{i:06d}.mcap", "mcap") for i in range(3)]
     vault = Vault.open(tmp_path / "vault", create=True)
     for path, reader in logs:
-        ingest(vault, path, reader)
+        vault.keep_embodiment(reader.embodiment(path))
+        for episode in reader.read(path):
+            vault.append(episode)
     for episode in episodes:
         identical(episode, vault.read(episode.metadata.episode_id))
 
@@ -224,6 +225,25 @@ def test_file_that_was_changed_is_refused(tmp_path, kind, change, message):
     with pytest.raises(FormatError, match=message) as caught:
         back(path)
     assert caught.value.path == path
+
+
+def test_place_that_was_damaged_is_refused_by_its_range(tmp_path):
+    path = tmp_path / "out.mcap"
+    far = Episode(
+        EpisodeMetadata(episode_id="a", embodiment_id=EVERYTHING.id),
+        {"lidar": Stream(np.array([5]), np.array([[1.0, 2.0, 3.0]], np.float32), np.array([0, 1]))},
+    )
+    McapWriter().write(path, EVERYTHING, [far])
+    point = np.array([1, 2, 3], "<f4").tobytes()
+    rewrite(path, lambda kind, v: v.replace(point, np.array([3e38, 2, 3], "<f4").tobytes()) if kind == "message" else v)
+    with pytest.raises(FormatError, match="lidar: got a return beyond range_max_m"):
+        back(path)
+    rewrite(path, lambda kind, v: v.replace(b"\x00\x00\x00\x40", b"\x01\x00\x80\x7f") if kind == "message" else v)
+    with pytest.raises(FormatError, match="lidar: got a point whose place is not finite"):
+        back(path)
+    nowhere = Stream(np.array([5]), np.array([[np.nan, 2.0, 3.0]], np.float32), np.array([0, 1]))
+    with pytest.raises(DataError, match="lidar: got a point whose place is not finite"):
+        McapWriter().write(tmp_path / "new.mcap", EVERYTHING, [Episode(far.metadata, {"lidar": nowhere})])
 
 
 def test_unfinished_export_is_another_episode(tmp_path):

@@ -55,13 +55,16 @@ def check_epoch(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Fin
 def find_jumps(measure: EpisodeMeasure, thresholds: Thresholds) -> tuple[list[Finding], list[Finding]]:
     """Return (jumps, gaps) of every steady stream."""
     steady = measure.steady(thresholds.min_samples)
-    silent = {s.name: _silences(s.clock, measure.rate_hz(s.name), thresholds) for s in steady}
+    limit_ns = {s.name: _limit_ns(s.clock, measure.rate_hz(s.name), thresholds) for s in steady}
+    silent = {s.name: [(a, b) for a, b in s.clock.longest if b - a > limit_ns[s.name]] for s in steady}
     jumps, gaps = [], []
-    shared = [
-        gap
-        for gap in (silent[steady[0].name] if len(steady) > 1 else [])
-        if all(any(_overlap(gap, other) > 0.5 for other in silent[s.name]) for s in steady[1:])
-    ]
+    # What all streams share shows in the one that would tell the shortest silence, and in every other that could tell it.
+    closest = min(steady, key=lambda s: limit_ns[s.name], default=None)
+    shared = []
+    for gap in silent[closest.name] if closest else []:
+        telling = [s.name for s in steady if s is not closest and limit_ns[s.name] < 0.8 * (gap[1] - gap[0])]
+        if telling and all(any(_overlap(gap, other) > 0.5 for other in silent[name]) for name in telling):
+            shared.append(gap)
     for start_ns, end_ns in shared:
         jumps.append(
             _jump(
@@ -113,11 +116,11 @@ def find_jumps(measure: EpisodeMeasure, thresholds: Thresholds) -> tuple[list[Fi
     return jumps, gaps
 
 
-def _silences(clock: ClockMeasure, rate_hz: float, thresholds: Thresholds) -> list[tuple[int, int]]:
+def _limit_ns(clock: ClockMeasure, rate_hz: float, thresholds: Thresholds) -> float:
+    """Return from what length on a silence of the stream is one."""
     period_ns = max(clock.median_ns, SECOND_NS / rate_hz)
     # A stream with very many gaps has them in its own percentile; 20 periods are a gap whatever the others are.
-    limit_ns = max(thresholds.gap_periods * period_ns, min(thresholds.gap_spread * clock.p99_ns, 20 * period_ns))
-    return [(a, b) for a, b in clock.longest if b - a > limit_ns]
+    return max(thresholds.gap_periods * period_ns, min(thresholds.gap_spread * clock.p99_ns, 20 * period_ns))
 
 
 def _others(measure: EpisodeMeasure, stream: StreamMeasure) -> list[ClockMeasure]:

@@ -198,7 +198,9 @@ def read_episode(file: McapFile, told: Mapping[str, str]) -> Episode:
     try:
         streams = {name: stream.stream() for name, stream in described.items()}
         episode = Episode(_told(metadata, told), streams)
-        check_episode(facts, episode)
+        # A damaged place may be so far that its square overflows; it is refused by its range.
+        with np.errstate(over="ignore"):
+            check_episode(facts, episode)
     except (SpecError, ValueError, PictureError) as error:
         raise FormatError(file.path, str(error)) from error
     return episode
@@ -232,7 +234,10 @@ class _Described:
                 width = self.shape[0] if len(self.shape) == 1 else 0
                 if width < 3 or len(points) % (4 * width):
                     raise ValueError(f"got {len(points)} bytes of points, expected a multiple of {4 * width}")
-                self._parts.append(np.ascontiguousarray(points).view("<f4").reshape(-1, width).astype(np.float32))
+                sweep = np.ascontiguousarray(points).view("<f4").reshape(-1, width).astype(np.float32)
+                if not np.isfinite(sweep[:, :3]).all():
+                    raise ValueError("got a point whose place is not finite")
+                self._parts.append(sweep)
             case _:
                 self._parts.append(self._form.decode(data) if self._form else _scores(data))
 

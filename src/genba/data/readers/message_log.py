@@ -45,7 +45,7 @@ from genba.spec.embodiment import (
     TelemetryChannel,
     load_embodiment,
 )
-from genba.spec.episode import ACTION, Episode, EpisodeMetadata
+from genba.spec.episode import ACTION, LABEL, Episode, EpisodeMetadata
 from genba.spec.streams import Stream
 from genba.spec.units import SECOND_NS, to_ns
 from genba.trust.digest import digest_bytes
@@ -331,7 +331,9 @@ class MessageLog:
         self._tracks = dict(
             sorted(self._tracks.items(), key=lambda item: (item[0][0].name, item[0][0].schema, item[0][1]))
         )
-        names = distinct([snake(f"{key[0].name} {key[1]}") for key in self._tracks])
+        # A topic of that name is a channel, not what an episode calls its actions and labels.
+        reserved = (ACTION, LABEL)
+        names = distinct([*reserved, *(snake(f"{key[0].name} {key[1]}") for key in self._tracks)])[len(reserved) :]
         for track, name in zip(self._tracks.values(), names, strict=True):
             track.name = name
             try:

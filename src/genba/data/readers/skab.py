@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 
+from genba.data.readers.log_facts import held_to
 from genba.data.readers.options import provenance
 from genba.data.readers.si import to_si
 from genba.errors import FormatError, ReaderError
@@ -96,16 +97,14 @@ class SkabReader:
         streams = {"bench": Stream(times_ns, np.stack(columns, -1).astype(np.float32))}
         for name in names:
             streams[f"{TRACE}.{name}"] = Stream(times_ns, _numbers(table, name).astype(np.float32)[:, None])
-        yield Episode(
-            EpisodeMetadata(
-                # Named by its content: the same file imported twice is refused by the vault.
-                episode_id=f"{EMBODIMENT_ID}/skab/{digest_file(path)[7:19]}",
-                embodiment_id=EMBODIMENT_ID,
-                **given,
-                source=f"SKAB {path.parent.name}/{path.name}",
-            ),
-            streams,
+        metadata = EpisodeMetadata(
+            # Named by its content: the same file imported twice is refused by the vault.
+            episode_id=f"{EMBODIMENT_ID}/skab/{digest_file(path)[7:19]}",
+            embodiment_id=EMBODIMENT_ID,
+            **given,
+            source=f"SKAB {path.parent.name}/{path.name}",
         )
+        yield held_to(load_embodiment(EMBODIMENT_ID), Episode(metadata, streams), path)
 
 
 def _head(path: Path) -> bytes:

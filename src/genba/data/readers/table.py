@@ -23,6 +23,7 @@ import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
 from genba.data.readers.derived import EMBODIMENT_OPTION, as_si, derive, given_embodiment, hold_to, telemetry
+from genba.data.readers.log_facts import held_to
 from genba.data.readers.options import provenance
 from genba.data.readers.table_mapping import EXAMPLE, Channel, Long, Mapped, TableMapping, read_mapping
 from genba.data.readers.table_time import to_nanoseconds
@@ -93,16 +94,16 @@ class TableReader:
                     streams = hold_to(facts, path, {c.name: c for c in derived.telemetry}, streams)
                 episode_id = facts.id if facts is not None else derived.id
                 where = path.name if len(group) > 1 else group[0].name
-                yield Episode(
-                    EpisodeMetadata(
-                        # Named by its content: the same rows of the same files imported twice are found.
-                        episode_id=f"{episode_id}/table/{digest_json([digest, key])[7:19]}",
-                        embodiment_id=episode_id,
-                        **given,
-                        source=where + (f", {mapping.episode_column} {key}" if mapping.episode_column else ""),
-                    ),
-                    streams,
+                metadata = EpisodeMetadata(
+                    # Named by its content: the same rows of the same files imported twice are found.
+                    episode_id=f"{episode_id}/table/{digest_json([digest, key])[7:19]}",
+                    embodiment_id=episode_id,
+                    **given,
+                    source=where + (f", {mapping.episode_column} {key}" if mapping.episode_column else ""),
                 )
+                # The limits are the user's, whether they stand in a mapping or in facts.
+                at = group[0] if len(group) == 1 else path
+                yield held_to(facts or derived, Episode(metadata, streams), at, given=True)
 
 
 def _mapping(path: Path, options: Mapping[str, Any]) -> TableMapping:

@@ -199,6 +199,8 @@ def _camera(channel: CameraChannel, stream: Stream, images: Literal["png", "jpeg
 
 
 def _points(channel: PointsChannel, stream: Stream) -> _Written:
+    if not np.isfinite(stream.values[:, :3]).all():
+        raise DataError(f"{channel.name}: got a point whose place is not finite, expected none; leave such points out")
     descriptors = schemas.point_cloud().SerializeToString()
     make = message_type("foxglove.PointCloud", descriptors)
     names = ["x", "y", "z", *(attribute.name for attribute in channel.attributes)]
