@@ -15,6 +15,7 @@ A message says where, what was got, what was expected, and what to do next::
     │   └── StorageError        a disk or an endpoint refused (full, no answer); what was stored is intact
     ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
     ├── BundleError         a bundle is damaged or made for another embodiment
+    ├── PermissionDeniedError    no agreement allows what was asked, or one forbids it
     ├── SandboxError        a command cannot be confined as asked
     ├── LedgerError         a ledger, its heads or its proofs do not hold together
     ├── SignatureError      a signature, or the key for it, is missing, wrong or not trusted
@@ -91,6 +92,10 @@ class CheckpointError(GenbaError):
 
 class BundleError(GenbaError):
     """A bundle that is damaged or made for another embodiment."""
+
+
+class PermissionDeniedError(GenbaError):
+    """No agreement allows what was asked, or one forbids it; nothing was done."""
 
 
 class SandboxError(GenbaError):

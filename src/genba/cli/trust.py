@@ -1,4 +1,7 @@
-"""``genba trust``: run a command that reaches what it may and nothing else; say what this computer can enforce."""
+"""``genba trust``: run a command that reaches what it may and nothing else; say what this computer can enforce.
+
+What owners allow is in ``trust_agreements``.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genba.cli.trust_agreements import add_to as add_agreements
 from genba.errors import ConfigError, nearest
 from genba.trust.sandbox.log import SYNCS, Sync, read_log
 from genba.trust.sandbox.policy import Policy, parse_endpoint, path_rule
@@ -17,8 +21,11 @@ from genba.trust.sandbox.run import run_sandboxed
 from genba.trust.sandbox.support import requirements, try_for_real
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Keep data where its owner said: run, probe, egress."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Keep data where its owner said: agreements, decide, rotate, run, probe, egress.",
 )
+add_agreements(app)
 
 SOURCE = "command line"
 

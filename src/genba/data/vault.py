@@ -49,7 +49,8 @@ from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
 from genba.spec.statistics import Statistics, episode_statistics
 from genba.trust.digest import digest_bytes
-from genba.trust.keys import FileKeys, KeyProvider, default_folder, key_id
+from genba.trust.keys import FileKeys, KeyProvider, key_id
+from genba.trust.pkcs11 import keys_from_environment
 
 CATALOG_NAME = "catalog.sqlite"
 SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
@@ -73,7 +74,7 @@ class Vault:
     ) -> None:
         self.storage = Storage(location)
         self.path = Path(location) if self.storage.is_local else _cache_folder(str(location))
-        self.choices, self.keys = choices or StorageChoices(), keys or FileKeys(default_folder())
+        self.choices, self.keys = choices or StorageChoices(), keys or keys_from_environment()
         if isinstance(self.keys, FileKeys) and self.keys.folder.resolve().is_relative_to(self.path.resolve()):
             raise ConfigError(
                 f"{self.keys.folder}: a folder of keys inside the vault {self.path}: whoever copies the vault has the keys "
@@ -108,7 +109,8 @@ class Vault:
             create: make it where there is none.
             embodiments: facts of machines that no registry knows; the rest are found by their id.
             choices: how episodes are stored through this vault; sealed, and frames as JPEG, by default.
-            keys: who keeps the owners' keys; files in ``$GENBA_KEYS`` or the user's configuration folder by default.
+            keys: who keeps the owners' keys; by default the token that ``$GENBA_PKCS11_LIBRARY`` names, or files in
+                ``$GENBA_KEYS`` or the user's configuration folder.
 
         Raises:
             ConfigError: a location that is not understood, or a folder of keys inside the vault.
