@@ -161,7 +161,7 @@ def _fails(module: str, tree: ast.Module, path: Path, arguments: argparse.Namesp
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     sys.meta_path.insert(0, _Mutated(module, tree, path))
-    status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:terminal", *arguments.tests])
+    status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *arguments.tests])
     os._exit(min(int(status), 1))
 
 

@@ -12,6 +12,7 @@ from genba.trust.sandbox.decide import (
     Decision,
     FileIdentity,
     SocketFacts,
+    decide_accept,
     decide_bind,
     decide_call,
     decide_connect,
@@ -220,6 +221,30 @@ def test_socket_without_an_address_may_not_listen():
 
 def test_unix_socket_may_listen_where_its_bind_was_allowed():
     assert decide_listen(POLICY, UNIX, b"\x01\x00/data/out/s\0").is_allowed
+
+
+@pytest.mark.parametrize(
+    ("facts", "peer", "is_allowed"),
+    [
+        (TCP, v4("10.1.0.4", 50000), True),
+        (TCP, v4("127.0.0.1", 50000), True),
+        (TCP, v4("10.1.0.6", 443), False),
+        (TCP6, v6("fd00::5", 1), True),
+        (TCP6, v6("::ffff:10.1.0.5", 1), True),
+        (TCP6, v6("::ffff:10.1.0.6", 1), False),
+        (TCP6, v6("::", 1), False),
+    ],
+)
+def test_connection_comes_in_from_an_endpoint_at_any_of_its_ports(facts: SocketFacts, peer: bytes, is_allowed: bool):
+    said = decide_accept(POLICY, facts, peer)
+    assert said.is_allowed == is_allowed
+    assert said.reason == ("comes from an allowed endpoint" if is_allowed else "not the address of an allowed endpoint")
+    assert said.address.endswith(f":{struct.unpack('>H', peer[2:4])[0]}")
+
+
+def test_connection_by_a_unix_socket_comes_in_and_an_unreadable_one_does_not():
+    assert decide_accept(POLICY, UNIX, b"").is_allowed
+    assert decide_accept(POLICY, TCP, b"").error == errno.EINVAL
 
 
 @pytest.mark.parametrize("kind", [1, 5])

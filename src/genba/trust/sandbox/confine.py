@@ -95,7 +95,7 @@ def _start(
     kernel.forbid_new_privileges()
     kernel.drop_capabilities()
     readable, writable = [one.path for one in policy.readable], [one.path for one in policy.writable]
-    landlock.restrict_files(readable, writable, may_make_sockets=True)
+    landlock.restrict_files(readable, writable)
     program = system_call_filter(current_architecture())
     supervisor_id = os.getpid()
     ours, theirs = socket.socketpair()
@@ -139,7 +139,7 @@ def _become(
     kernel.close_all_on_exec(3)
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
-    landlock.restrict_files(readable, writable, may_make_sockets=False)
+    landlock.restrict_files(readable, writable)
     landlock.cut_off()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -170,6 +170,8 @@ def _supervise(child: int, listener: int, supervisor: Supervisor) -> int:
     while True:
         events = dict(waiting.poll(_POLL_MS))
         _reap_orphans(child)
+        if supervisor.failure is not None:
+            raise StorageError(f"the supervisor failed: {supervisor.failure}") from supervisor.failure
         if ended in events:
             os.close(ended)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

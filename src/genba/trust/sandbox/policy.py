@@ -184,7 +184,8 @@ def runtime_paths() -> tuple[tuple[PathRule, ...], tuple[PathRule, ...]]:
 
     Paths that this computer does not have are left out. No home folder, no ``/tmp``, no disks.
     """
-    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parents[2]))
+    # The last is the folder that this package is imported from, which Python must be able to list.
+    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).resolve().parents[3]))
     readable = [*_SYSTEM, *(f"/etc/{name}" for name in _ETC.split()), *_DEVICES_READ, *python]
     return _present(readable, "needed to run programs"), _present(_DEVICES_WRITTEN, "needed to run programs")
 
