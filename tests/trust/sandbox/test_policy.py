@@ -99,7 +99,7 @@ def test_address_in_a_long_form_is_refused_because_it_would_never_match():
 )
 def test_address_that_is_not_one_host_is_no_endpoint(address: str, kind: str):
     one = Endpoint(host="x", low_port=1, high_port=1, source="test", addresses=(address,))
-    with pytest.raises(ValueError, match=f"is a {kind} address"):
+    with pytest.raises(ValueError, match=f"is an address of kind '{kind}'"):
         Policy(endpoints=(one,))
     # Listening on every address may be asked for.
     assert Policy(binds=(one,)).binds == (one,)
@@ -146,7 +146,7 @@ def test_name_without_an_address_is_refused_with_its_source():
 
 def test_name_that_leads_to_no_single_host_is_refused():
     policy = Policy(endpoints=(parse_endpoint("tricky:1", "test"),))
-    with pytest.raises(SandboxError, match=r"tricky: 169.254.169.254 is a link-local address"):
+    with pytest.raises(SandboxError, match=r"tricky: 169.254.169.254 is an address of kind 'link-local'"):
         policy.pin(lambda name: ["169.254.169.254"])
 
 

@@ -231,4 +231,4 @@ def _check_reachable(host: str, text: str) -> None:
         "broadcast": text == "255.255.255.255",
     }
     if kind := next((kind for kind, holds in kinds.items() if holds), None):
-        raise ValueError(f"{host}: {text} is a {kind} address; expected the address of one host")
+        raise ValueError(f"{host}: {text} is an address of kind {kind!r}; expected the address of one host")
