@@ -48,8 +48,10 @@ def test_options_of_the_command_are_the_commands(tmp_path: Path):
         "--log",
         str(tmp_path / "log"),
         "--",
-        "echo",
-        "--help",
+        "printf",
+        "%s ",
+        "--read",
+        "x",
     ]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "--read x "
 

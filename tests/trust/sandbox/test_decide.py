@@ -125,7 +125,7 @@ def test_address_without_a_family_is_too_short(raw: bytes):
     assert (said.is_allowed, said.error, said.address) == (False, errno.EINVAL, f"{len(raw)} bytes")
 
 
-@pytest.mark.parametrize(("facts", "raw"), [(TCP6, v4("10.1.0.4", 443)), (TCP, v6("fd00::5", 9000)), (TCP, bytes(16))])
+@pytest.mark.parametrize(("facts", "raw"), [(TCP6, v4("10.1.0.4", 443)), (TCP, v6("fd00::5", 9000)), (TCP, bytes(16)), (TCP, b"\x0a\0")])
 def test_address_of_another_family_is_refused_so_nothing_is_disconnected_or_reread(facts: SocketFacts, raw: bytes):
     said = decide_connect(POLICY, facts, raw)
     assert (said.is_allowed, said.error) == (False, errno.EAFNOSUPPORT)
@@ -286,7 +286,8 @@ def test_datagram_socket_of_unix_is_refused_whatever_its_address():
 def test_unix_connect_goes_by_the_file_and_not_by_its_name():
     mine, service, other = (FileIdentity(device=1, inode=one) for one in (10, 20, 30))
     listed = [(PathRule(path="/run/broker", source="agreement A"), service)]
-    assert decide_unix_connect("/x", mine, [mine], listed).reason == "a socket of this command"
+    own = decide_unix_connect("/x", mine, [mine], listed)
+    assert (own.is_allowed, own.reason) == (True, "a socket of this command")
     said = decide_unix_connect("/x", service, [mine], listed)
     assert said.is_allowed
     assert said.reason == "socket /run/broker (agreement A)"
