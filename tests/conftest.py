@@ -1,9 +1,19 @@
 """What tests of every folder share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of keys for this run, so that no test writes into the configuration of whoever runs it."""
+    folder = tmp_path_factory.mktemp("keys")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENBA_KEYS", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

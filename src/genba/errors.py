@@ -10,7 +10,9 @@ A message says where, what was got, what was expected, and what to do next::
     │   ├── CorruptShardError   a shard is truncated or its digest differs
     │   ├── ReaderError         a foreign log cannot be read, or its description does not match it
     │   │   └── FormatError     bytes of a foreign log that its format does not allow
-    │   └── StorageError        writing failed (a full disk); what was stored before is intact
+    │   ├── SealError           sealed bytes were changed, cut or moved
+    │   ├── KeyUnavailableError     a key is missing, destroyed or not the one that wrapped
+    │   └── StorageError        a disk or an endpoint refused (full, no answer); what was stored is intact
     ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
     ├── BundleError         a bundle is damaged or made for another embodiment
     ├── SandboxError        a command cannot be confined as asked
@@ -68,8 +70,16 @@ class FormatError(ReaderError):
         super().__init__(f"{path}: {message}" if offset is None else f"{path}: at byte {offset}: {message}")
 
 
+class SealError(DataError):
+    """Sealed bytes that were changed, cut or moved since they were sealed."""
+
+
+class KeyUnavailableError(DataError):
+    """A key that is missing, destroyed, unreadable, or not the one that wrapped."""
+
+
 class StorageError(DataError):
-    """Writing failed; everything stored before is intact."""
+    """A disk or an endpoint refused to write, or to answer; everything stored before is intact."""
 
 
 class CheckpointError(GenbaError):

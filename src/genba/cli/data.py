@@ -1,4 +1,7 @@
-"""``genba data``: import machine logs into a vault; list, show and check what it holds."""
+"""``genba data``: import machine logs into a vault; list and show what it holds.
+
+The other commands have a file each: ``data_check``, ``data_view``, ``data_export``, ``data_upkeep``.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,33 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genba.cli.data_check import check
+from genba.cli.data_export import export
+from genba.cli.data_formats import named_options, only_reader, show_formats
+from genba.cli.data_import import Choices, import_into
+from genba.cli.data_upkeep import compact_shards, fsck, rebuild
+from genba.cli.data_view import view
+from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.data.catalog import EpisodeEntry
-from genba.data.check import check_vault
-from genba.data.ingest import find_logs, ingest
 from genba.data.vault import Vault
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
 
+#: Silent periods that ``show`` counts as a gap; ``check`` looks closer.
+GAP_PERIODS = 5
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="Import machine logs into a vault; list, show and check what it holds.\n\n"
-    "A vault keeps finished episodes: one file each, every channel on its own clock, with owner, jurisdiction and "
-    "agreement beside it. The same format comes from logs, from simulators and from machines at work.",
+    help="Import machine logs into a vault; list, show, check and export what it holds.\n\n"
+    "A vault keeps finished episodes: every channel on its own clock, with owner, jurisdiction and agreement beside it, "
+    "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
 
-VaultOption = Annotated[
-    Path, typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault (or $GENBA_VAULT).")
-]
-DEFAULT_VAULT = Path("vault")
+for _command in (check, view, fsck, rebuild, export):
+    app.command(_command.__name__)(_command)
+app.command("compact")(compact_shards)
 
 
 @app.command("import")
@@ -38,30 +46,44 @@ def import_logs(
     vault: VaultOption = DEFAULT_VAULT,
     dbc: Annotated[Path | None, typer.Option(help="Message definitions, for logs of raw CAN frames.")] = None,
     reader: Annotated[str, typer.Option(help="Only this reader; by default whichever knows the log.")] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", metavar="NAME=VALUE", help="An option of the reader; may be repeated. See: formats."
+        ),
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Who owns the data; by default as the reader knows it.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets it belongs to.")] = None,
     site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
     jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
     agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read beside each other; 0 for this one alone.")] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Spread logs over Ray ($RAY_ADDRESS, else this computer).")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be imported.")] = False,
+    stop_on_error: Annotated[bool, typer.Option("--stop-on-error", help="End at the first log that fails.")] = False,
 ) -> None:
     """Import logs into a vault, which is made where there is none.
 
-    Every episode is checked against its machine's facts before it is stored. A log that was imported before is left
-    alone, so after a break the same command goes on.
+    Every episode is checked against its machine's facts before it is stored, whole or not at all. A log that was imported
+    before is not read again, so after a break the same command goes on. A log that cannot be read does not hold up the
+    others: what failed is listed at the end, and the exit status is 1.
     """
-    console = Console()
-    logs = find_logs(path, reader)
-    kept = Vault.open(vault, create=True)
-    given = {"dbc": dbc, "owner": owner, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
-    options = {name: value for name, value in given.items() if value is not None}
-    num_stored, num_known = 0, 0
-    with _progress(console) as progress:
-        for log, found in progress.track(logs, description="importing"):
-            stored, known = ingest(kept, log, found, **options)
-            num_stored, num_known = num_stored + len(stored), num_known + len(known)
-            for metadata in stored:
-                progress.console.print(f"{metadata.episode_id}  from {log} ({found.name})", highlight=False)
-    already = f"; {num_known} were there already" if num_known else ""
-    console.print(f"[bold]{num_stored} episodes[/] stored in {vault}{already}", highlight=False)
+    given = {"dbc": dbc, "owner": owner, "dataset": dataset, "site": site}
+    given |= {"jurisdiction": jurisdiction, "agreement": agreement}
+    options = {name: value for name, value in given.items() if value is not None} | named_options(option or [])
+    reader = reader or only_reader(options)
+    choices = Choices(reader=reader, workers=workers, ray=ray, dry_run=dry_run, stop_on_error=stop_on_error)
+    import_into(vault, path, options, choices, Console())
+
+
+@app.command()
+def formats(
+    name: Annotated[str, typer.Argument(help="One format, to see all about it.")] = "",
+) -> None:
+    """List the log formats that can be imported and the formats that can be written, with their options."""
+    show_formats(Console(), name)
 
 
 @app.command("list")
@@ -114,14 +136,24 @@ def show(
     entry = kept.entry(episode)
     shard, meta = kept.shard(entry), entry.metadata
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name in ("embodiment_id", "task_id", "owner", "site", "jurisdiction", "agreement", "policy", "source"):
+    for name in (
+        "embodiment_id",
+        "task_id",
+        "owner",
+        "dataset",
+        "site",
+        "jurisdiction",
+        "agreement",
+        "policy",
+        "source",
+    ):
         if getattr(meta, name):
             table.add_row(name.removesuffix("_id"), getattr(meta, name))
     if meta.instruction:
         table.add_row("instruction", meta.instruction)
     table.add_row("outcome", ", ".join(f"{name} {value:g}" for name, value in meta.outcome.items()) or "none")
     table.add_row("length", f"{entry.duration_s:.3f} s, {entry.num_windows} windows")
-    table.add_row("shard", f"{kept.path / entry.file} ({entry.size_bytes} bytes)")
+    table.add_row("shard", f"{kept.storage.place(entry.file)} ({entry.size_bytes} bytes)")
     table.add_row("digest", entry.digest)
     console.print(f"[bold]{entry.episode_id}[/]", highlight=False)
     console.print(table, highlight=False)
@@ -129,8 +161,10 @@ def show(
     statistics = dict(kept.catalog.statistics(entry.embodiment_id))[entry.episode_id]
     dimensions = {c.name: c.dimensions for c in (*facts.telemetry, *facts.entities)}
     channels = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("channel", "samples", "Hz", "longest gap s", "least to greatest"):
-        channels.add_column(name, justify="right" if name in ("samples", "Hz", "longest gap s") else "left")
+    numbers = ("samples", "Hz", "facts Hz", "longest gap s", "gaps", "kB")
+    for name in ("channel", *numbers, "codec", "least to greatest"):
+        channels.add_column(name, justify="right" if name in numbers else "left")
+    rates_hz = {c.name: getattr(c, "rate_hz", 0.0) for c in facts.channels}
     for name, stored in shard.streams.items():
         gaps_ns = np.diff(stored.times_ns)
         span_ns = int(gaps_ns.sum())
@@ -144,41 +178,14 @@ def show(
             name,
             str(len(stored.times_ns)),
             f"{len(gaps_ns) / span_ns * SECOND_NS:.1f}" if span_ns else "",
+            f"{rate_hz:g}" if (rate_hz := rates_hz.get(name, 0.0)) else "",
             f"{gaps_ns.max() / SECOND_NS:.3f}" if len(gaps_ns) else "",
+            str(int((gaps_ns > GAP_PERIODS * SECOND_NS / rate_hz).sum())) if rate_hz else "",
+            f"{stored.size_bytes / 1e3:.1f}",
+            stored.codec,
             ranges,
         )
     console.print(channels, highlight=False)
-
-
-@app.command()
-def check(vault: VaultOption = DEFAULT_VAULT) -> None:
-    """Read every shard in full and say what is damaged; exit status 1 where something is.
-
-    Compares each file with the digest that was taken when it was stored, decodes it, and holds the episode to its
-    machine's facts. Nothing is changed.
-    """
-    kept, console, problems, num_sound = Vault.open(vault), Console(), [], 0
-    with _progress(console) as progress:
-        for problem in progress.track(check_vault(kept), total=len(kept.entries()), description="checking"):
-            if problem is None:
-                num_sound += 1
-                continue
-            problems.append(problem)
-            name = f" {problem.episode_id}" if problem.episode_id else ""
-            progress.console.print(
-                f"[bold red]{problem.kind}[/]{escape(name)}: {problem.file}: {escape(problem.message)}", highlight=False
-            )
-    console.print(f"[bold]{num_sound} episodes are sound[/], {len(problems)} problems in {vault}", highlight=False)
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-def rebuild(vault: VaultOption = DEFAULT_VAULT) -> None:
-    """Make the catalog again from the shards, or add those that a crash kept out of it."""
-    kept = Vault.open(vault, create=vault.is_dir())
-    added = kept.rebuild()
-    Console().print(f"[bold]{added} episodes[/] added, {len(kept.entries())} in {vault}", highlight=False)
 
 
 def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEntry]]:
@@ -193,8 +200,3 @@ def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEn
 def _add_column(table: Table, name: str, *, is_number: bool) -> None:
     # On a narrow terminal a name goes on in the next line: cut off it could not be copied.
     table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)

@@ -74,22 +74,22 @@ class Plan:
 FULL = Plan(
     name="full",
     recipe="tiny",
-    correct_at=(350, 700),
-    steps=1100,
+    correct_at=(250, 550),
+    steps=1500,
     shares={
         "arm/grip@1": Share(
             demonstrations=200,
             corrections=60,
             episodes=300,
-            batch=64,
+            batch=96,
             perturb=0.0015,
             compared=("fixed_4n", "reactive"),
         ),
         "vehicle/intersection@1": Share(
             demonstrations=120,
-            corrections=50,
+            corrections=80,
             episodes=100,
-            batch=80,
+            batch=96,
             perturb=0.04,
             compared=("constant_speed", "idm"),
         ),

@@ -27,7 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a
 
 @app.command()
 def run(
-    vault: Annotated[Path, typer.Option(help="Where the episodes are.")],
+    vault: Annotated[str, typer.Option(help="Where the episodes are.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; one that has checkpoints is gone on with.")],
     name: Annotated[str, typer.Option("--recipe", help="One of: " + ", ".join(RECIPES) + ".")] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Train steps; by default the recipe's.")] = None,

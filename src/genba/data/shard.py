@@ -1,214 +1,258 @@
-"""A shard: one finished episode in one Arrow IPC file, memory-mapped when read.
+"""A shard: finished episodes of one owner's data set and one embodiment in one Arrow IPC file.
 
-One record batch per stream, one row in it: the clock, the splits and the encoded values as contiguous buffers, so that
-reading is a view and never a parse. The schema's metadata holds what the catalog holds, so a lost catalog can be
-rebuilt from the shards alone. A shard is written once, whole (temporary name, fsync, rename, fsync of the folder), and
-never changed: whatever a reader finds under a shard's name is complete.
-
-One file per episode, not several: two processes then never write to one file, an episode can be deleted by itself,
-and a crash cannot touch a neighbour. Read next: ``catalog``, which knows the shards; ``vault``, which joins both.
+Each episode is two record batches (``layout``): an index, and the blocks. The schema's metadata, in clear, says whose the
+shard is and holds its data key, wrapped by the owner's key. A shard is written once, whole, and never changed; when the
+owner's key is rotated, the data key wrapped anew is written into a small file beside it. Read next: ``catalog``, which
+knows the shards; ``vault``, which joins both.
 """
 
 from __future__ import annotations
 
-import contextlib
+import base64
 import json
-import math
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 
-from genba.data.codecs import JPEG, POINTS, RAW, StoredStream, encode
-from genba.errors import CorruptShardError, StorageError
-from genba.spec.embodiment import Embodiment
-from genba.spec.episode import Episode, EpisodeMetadata
+from genba.data.layout import SCHEMA, EncodedEpisode, Shard, batches, read_index
+from genba.data.storage import Held, Source, Storage
+from genba.errors import CorruptShardError, KeyUnavailableError
 from genba.trust.digest import canonical_json
+from genba.trust.envelope import CIPHER, Envelope, new_data_key
+from genba.trust.keys import KeyProvider
 
-FORMAT = "genba-shard@1"
-
-SCHEMA = pa.schema(
-    [
-        ("stream", pa.string()),
-        ("codec", pa.string()),
-        ("dtype", pa.string()),
-        ("shape", pa.list_(pa.int64())),
-        ("times_ns", pa.large_list(pa.int64())),
-        ("splits", pa.large_list(pa.int64())),
-        ("block_starts", pa.large_list(pa.int64())),
-        ("data", pa.large_binary()),
-    ]
-)
+FORMAT = "genba-shard@2"
+#: a shard's end, and that of the file beside it that holds its data key wrapped anew after a rotation
+SUFFIX, REWRAPPED_SUFFIX = ".arrow", ".key"
+PLAIN = "none"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shard:
-    """An opened shard: what it holds, and its streams as views of the mapped file."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardHeader:
+    """What stands in clear at a shard's beginning."""
 
-    path: Path
-    metadata: EpisodeMetadata
-    #: ``num_windows``, ``start_ns``, ``end_ns`` and ``statistics``, as the vault found them when it stored the episode
-    facts: Mapping[str, Any]
-    streams: Mapping[str, StoredStream]
-
-    def episode(self) -> Episode:
-        """Decode every stream.
-
-        Raises:
-            CorruptShardError: bytes that do not decode.
-        """
-        return Episode(self.metadata, {name: stored.decode() for name, stored in self.streams.items()})
+    #: its own random name, which every sealed block is bound to
+    shard: str
+    owner: str
+    dataset: str
+    embodiment_id: str
+    #: ``"aes-256-gcm"`` or ``"none"``
+    cipher: str
+    #: which key wraps the data key, and the data key wrapped, base64; empty where nothing is sealed
+    key_id: str = ""
+    wrapped_key: str = ""
 
 
-def shard_bytes(embodiment: Embodiment, episode: Episode, facts: Mapping[str, Any]) -> pa.Buffer:
-    """Encode an episode as the bytes of a shard.
-
-    Raises:
-        SpecError: values that a codec cannot hold.
-    """
-    header = {
-        b"format": FORMAT.encode(),
-        b"metadata": canonical_json(metadata_to_json(episode.metadata)),
-        b"facts": canonical_json(facts),
-    }
-    schema = SCHEMA.with_metadata(header)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        for name, stream in sorted(episode.streams.items()):
-            writer.write_batch(_batch(name, encode(embodiment, name, stream), schema))
-    return sink.getvalue()
-
-
-def write_durably(path: Path, data: pa.Buffer | bytes) -> None:
-    """Write ``data`` under ``path`` so that after a crash the file is there whole or not at all.
-
-    Raises:
-        StorageError: the system refused (a full disk, a quota, no permission); nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
-    view, written = memoryview(data), temporary
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(path)
-        written = path
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            written.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path}: could not write {len(memoryview(data))} bytes: {error.strerror}; nothing of this episode was "
-            f"stored and everything before is intact; free some space or choose another vault"
-        ) from error
-
-
-def open_shard(path: Path, *, size_bytes: int | None = None) -> Shard:
-    """Map a shard and read its footer; no value is read yet.
+def new_header(
+    shard: str, *, owner: str, dataset: str, embodiment_id: str, key: tuple[KeyProvider, str] | None
+) -> tuple[ShardHeader, Envelope | None]:
+    """Return the header of a new shard and what seals its blocks.
 
     Args:
-        size_bytes: the size that the catalog knows, checked where given.
+        key: who keeps the owner's key and its id; None to seal nothing.
 
     Raises:
-        CorruptShardError: the file is missing, has another size, or is not a whole shard.
+        KeyUnavailableError: the key cannot be made or was destroyed.
     """
+    whose = {"shard": shard, "owner": owner, "dataset": dataset, "embodiment_id": embodiment_id}
+    if key is None:
+        return ShardHeader(cipher=PLAIN, **whose), None
+    provider, key_id = key
+    provider.create(key_id)
+    data_key = new_data_key()
+    wrapped = base64.b64encode(provider.wrap(key_id, data_key)).decode()
+    header = ShardHeader(cipher=CIPHER, key_id=key_id, wrapped_key=wrapped, **whose)
+    return header, Envelope(data_key, _context(header))
+
+
+def shard_bytes(
+    header: ShardHeader, envelope: Envelope | None, episodes: Iterable[EncodedEpisode]
+) -> tuple[pa.Buffer, list[tuple[int, int]]]:
+    """Return the bytes of a shard, and for each episode where its blocks begin and how many bytes they are."""
+    clear = {b"format": FORMAT.encode(), b"header": canonical_json(asdict(header))}
+    schema, row, sink = SCHEMA.with_metadata(clear), 0, pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        for episode in episodes:
+            index, data = batches(episode, row, envelope, schema, header.shard)
+            writer.write_batch(index)
+            writer.write_batch(data)
+            row += index.num_rows
+    buffer = sink.getvalue()
+    reader, places = pa.ipc.open_file(pa.BufferReader(buffer)), []
+    for i in range(1, reader.num_record_batches, 2):
+        blocks = reader.get_batch(i).column("data")
+        places.append((blocks.buffers()[2].address - buffer.address, len(blocks[0].as_buffer())))
+    return buffer, places
+
+
+class ShardFile:
+    """An opened shard file; its episodes are opened one by one."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        name: str,
+        *,
+        keys: KeyProvider | None,
+        size_bytes: int | None = None,
+        whole: bool = False,
+    ) -> None:
+        """Map a shard and read its footer and header; no episode is read yet.
+
+        Args:
+            name: the file, relative to the storage.
+            keys: who unwraps the data key; None to read what is in clear only.
+            size_bytes: the size that the catalog knows, checked where given.
+            whole: whether all of it will be read, so that it is fetched at once where it is not local.
+
+        Raises:
+            CorruptShardError: the file is missing, has another size, or is not a whole shard.
+            KeyUnavailableError: the owner's key is missing, destroyed, or another one.
+        """
+        self.place = storage.place(name)
+        try:
+            # A file that was cut to nothing cannot even be mapped, so its size comes first.
+            found = storage.size_bytes(name) if storage.is_local else None
+            if found is None or found == size_bytes or size_bytes is None:
+                self.source: Source = storage.open(name, whole=whole)
+                found = self.source.size
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptShardError(f"{self.place}: {_reason(error)}; run: genba data fsck") from error
+        if size_bytes is not None and found != size_bytes:
+            raise CorruptShardError(
+                f"{self.place}: got {found} bytes, expected {size_bytes}; the file was cut or changed; "
+                f"run: genba data fsck"
+            )
+        try:
+            self._reader = pa.ipc.open_file(self.source.file)
+            self.header = read_header(self._reader.schema, self.place)
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptShardError(f"{self.place}: not a whole shard ({error}); run: genba data fsck") from error
+        self.num_episodes = self._reader.num_record_batches // 2
+        self.envelope = open_envelope(storage, name, self.header, keys) if keys else None
+
+    def episode(self, position: int, *, offset: int | None = None) -> Shard:
+        """Open one episode.
+
+        Args:
+            position: which one, in the order in which they were written.
+            offset: where its blocks begin in the file, as the catalog knows it; found in the file where None.
+
+        Raises:
+            CorruptShardError: no such episode, or an index that does not verify.
+        """
+        try:
+            index = self._reader.get_batch(2 * position)
+            base = self.offset(position) if offset is None else offset
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise CorruptShardError(
+                f"{self.place}: episode {position} of {self.num_episodes}: {error}; run: genba data fsck"
+            ) from error
+        if self.header.cipher != PLAIN and self.envelope is None:
+            raise KeyUnavailableError(
+                f"{self.place}: sealed under key {self.header.key_id!r}, and no keys were given to open it with"
+            )
+        return replace(read_index(index, self.source, base, self.envelope, self.place), file=self)
+
+    def offset(self, position: int) -> int:
+        """Return where an episode's blocks begin in the file; the whole of it is fetched where it is not at hand."""
+        source, reader = self.source, self._reader
+        if not isinstance(source, Held):
+            source = Held(pa.py_buffer(source.view(0, source.size)))
+            reader = pa.ipc.open_file(source.file)
+        blocks = reader.get_batch(2 * position + 1).column("data")
+        return int(blocks.buffers()[2].address - source.address)
+
+    def episodes(self) -> Iterator[tuple[Shard, int, int]]:
+        """Open each episode; beside it, where its blocks begin and how many bytes they are.
+
+        Raises:
+            CorruptShardError: as ``episode``.
+        """
+        for position in range(self.num_episodes):
+            offset = self.offset(position)
+            shard = self.episode(position, offset=offset)
+            yield shard, offset, max((int(s.bounds[-1]) for s in shard.streams.values()), default=offset) - offset
+
+
+def read_header(schema: pa.Schema, place: str) -> ShardHeader:
+    """Return the header of a shard from its schema.
+
+    Raises:
+        CorruptShardError: another format, or no header.
+    """
+    metadata = schema.metadata or {}
+    found = metadata.get(b"format", b"").decode(errors="replace")
+    if found != FORMAT:
+        hint = "; an earlier Genba wrote it: import or record it again" if found.startswith("genba-shard@") else ""
+        raise CorruptShardError(f"{place}: got format {found!r}, expected {FORMAT!r}{hint}")
+    if not schema.equals(SCHEMA):
+        raise CorruptShardError(f"{place}: got other columns than those of {FORMAT}; run: genba data fsck")
     try:
-        found = path.stat().st_size
-    except OSError as error:
-        raise CorruptShardError(f"{path}: {error.strerror}; run: genba data check") from error
-    if size_bytes is not None and found != size_bytes:
-        raise CorruptShardError(
-            f"{path}: got {found} bytes, expected {size_bytes}; the file was cut or changed; run: genba data check"
-        )
-    try:
-        # The mapping outlives the closed file, so a vault of many episodes does not run out of file descriptors.
-        with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source)
-            header = reader.schema.metadata or {}
-            if header.get(b"format") != FORMAT.encode():
-                raise CorruptShardError(f"{path}: got format {header.get(b'format')!r}, expected {FORMAT!r}")
-            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        metadata = metadata_from_json(json.loads(header[b"metadata"]))
-        facts = json.loads(header[b"facts"])
-        streams = dict(_stored(path, batch) for batch in batches)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptShardError(f"{path}: not a whole shard ({error}); run: genba data check") from error
-    return Shard(path, metadata, facts, streams)
+        return ShardHeader(**json.loads(metadata[b"header"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptShardError(f"{place}: the header does not read ({error}); run: genba data fsck") from error
 
 
-def metadata_to_json(metadata: EpisodeMetadata) -> dict[str, Any]:
-    """Return plain values; an outcome that is no number becomes its name (``"nan"``), which JSON can hold."""
-    table: dict[str, Any] = dict(asdict(metadata))
-    table["outcome"] = {name: _plain(value) for name, value in metadata.outcome.items()}
-    table["calibration"] = {name: [_plain(v) for v in values] for name, values in metadata.calibration.items()}
-    table["seed"] = int(metadata.seed)
-    return table
+def open_envelope(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) -> Envelope | None:
+    """Return what opens a shard's blocks, None where they are not sealed.
 
-
-def metadata_from_json(table: Mapping[str, Any]) -> EpisodeMetadata:
-    """Invert ``metadata_to_json``."""
-    values = dict(table)
-    values["outcome"] = {name: float(value) for name, value in table["outcome"].items()}
-    values["calibration"] = {name: tuple(float(v) for v in row) for name, row in table["calibration"].items()}
-    return EpisodeMetadata(**values)
-
-
-def _plain(value: float) -> float | str:
-    return float(value) if math.isfinite(value) else str(float(value))
-
-
-def _batch(name: str, stored: StoredStream, schema: pa.Schema) -> pa.RecordBatch:
-    raw = pa.py_buffer(np.ascontiguousarray(stored.data))
-    data = pa.Array.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, raw.size], np.int64)), raw])
-    columns = [
-        pa.array([name]),
-        pa.array([stored.codec]),
-        pa.array([stored.data.dtype.str]),
-        pa.array([list(stored.shape)], pa.list_(pa.int64())),
-        *(_numbers(values) for values in (stored.times_ns, stored.splits, stored.block_starts)),
-        data,
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _numbers(values: np.ndarray | None) -> pa.Array:
-    kind = pa.large_list(pa.int64())
-    if values is None:
-        return pa.nulls(1, kind)
-    return pa.LargeListArray.from_arrays(np.array([0, len(values)], np.int64), pa.array(np.ascontiguousarray(values)))
-
-
-def _stored(path: Path, batch: pa.RecordBatch) -> tuple[str, StoredStream]:
-    name, codec = batch.column("stream")[0].as_py(), batch.column("codec")[0].as_py()
-    if codec not in (RAW, POINTS, JPEG):
-        raise ValueError(f"stream {name}: unknown codec {codec!r}")
-    shape = tuple(batch.column("shape")[0].as_py())
-    dtype = np.dtype(batch.column("dtype")[0].as_py())
-    buffer = batch.column("data").buffers()[2]
-    data = np.frombuffer(buffer, dtype) if buffer is not None and buffer.size else np.zeros(0, dtype)
-    length = batch.column("data").buffers()[1]
-    data = data[: int(np.frombuffer(length, np.int64)[1]) // dtype.itemsize]
-    times_ns, splits, starts = (_read(batch.column(i)) for i in ("times_ns", "splits", "block_starts"))
-    assert times_ns is not None
-    if codec != JPEG:
-        data = data.reshape(-1, *shape)
-    return name, StoredStream(codec, times_ns, splits, data, starts, shape, f"{path}: {name}")
-
-
-def _read(column: pa.Array) -> np.ndarray | None:
-    if column.null_count:
+    Raises:
+        KeyUnavailableError: the owner's key is missing, destroyed, or another one.
+        CorruptShardError: a cipher that is not known here.
+    """
+    if header.cipher == PLAIN:
         return None
-    return column.flatten().to_numpy(zero_copy_only=True)
+    if header.cipher != CIPHER:
+        raise CorruptShardError(
+            f"{storage.place(name)}: got cipher {header.cipher!r}, expected {CIPHER!r} or {PLAIN!r}"
+        )
+    return Envelope(_data_key(storage, name, header, keys), _context(header))
+
+
+def rewrap(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) -> None:
+    """Wrap a shard's data key with the newest version of its owner's key, into a file beside the shard.
+
+    Raises:
+        KeyUnavailableError: the owner's key is missing, destroyed, or another one.
+        StorageError: the system refused; the data key stays wrapped as it was.
+    """
+    wrapped = keys.wrap(header.key_id, _data_key(storage, name, header, keys))
+    storage.write(rewrapped_name(name), wrapped, replace=True)
+
+
+def rewrapped_name(name: str) -> str:
+    """Return the file beside a shard that holds its data key wrapped anew."""
+    return name.removesuffix(SUFFIX) + REWRAPPED_SUFFIX
+
+
+def _data_key(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) -> bytes:
+    try:
+        return keys.unwrap(header.key_id, base64.b64decode(header.wrapped_key))
+    except ValueError as error:
+        raise CorruptShardError(
+            f"{storage.place(name)}: the wrapped key is not base64; run: genba data fsck"
+        ) from error
+    except KeyUnavailableError as error:
+        # Only a rotation makes a key unwrap no longer what it wrapped: then it is wrapped anew beside the shard.
+        beside = rewrapped_name(name)
+        size_bytes = storage.size_bytes(beside)
+        if not size_bytes:
+            raise KeyUnavailableError(f"{storage.place(name)}: {error}") from error
+        return keys.unwrap(header.key_id, storage.open(beside).view(0, size_bytes).tobytes())
+
+
+def _context(header: ShardHeader) -> dict[str, str]:
+    """What every sealed block is bound to. The key's name is not in it: another key may wrap the data key later."""
+    return {
+        "format": FORMAT,
+        "shard": header.shard,
+        "owner": header.owner,
+        "dataset": header.dataset,
+        "embodiment_id": header.embodiment_id,
+    }
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,39 +1,58 @@
-"""The vault: where finished episodes are kept, one shard each, known by a catalog.
+"""The vault: where finished episodes are kept, in shards, known by a catalog.
 
 ::
 
     vault/
-      catalog.sqlite                    one row per episode
-      embodiments/<embodiment>.toml     facts of machines that no registry knows, written once
-      shards/<embodiment>/<name>.arrow  one file per episode, written once
+      catalog.sqlite                                        a row per episode, a row per shard
+      embodiments/<embodiment>.toml                         facts of machines that no registry knows, written once
+      shards/<owner>/<data set>/<embodiment>/<name>.arrow   written once; one episode each until they are compacted
+      shards/.../<name>.key                                 a shard's data key wrapped anew, after a rotation
+      set-aside/...                                         damaged shards, after a repair
 
 An episode is checked against its embodiment at the door and is either stored whole or not at all. Several processes
-may append at the same time. It keeps data; it does not cut windows (``windows``), weigh machines (``mixture``) or look
-for damage (``check``).
+may append at the same time. Blocks are sealed under the key of the episode's owner and data set unless whoever opens the
+vault says otherwise. Shards may lie in object storage; the catalog is then kept in a local folder and made again
+from the shards where it is lost. The vault keeps data; it does not cut windows (``windows``), weigh machines
+(``mixture``), pack small shards together (``compact``) or look for damage (``fsck``).
 """
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from genba.config import to_toml
+from genba.config import read_toml_text, to_toml
 from genba.data.anchors import anchor_times
-from genba.data.catalog import Catalog, EpisodeEntry
-from genba.data.shard import Shard, open_shard, shard_bytes, write_durably
-from genba.errors import CorruptShardError, DataError, SpecError, nearest
+from genba.data.catalog import Catalog, EpisodeEntry, ShardEntry
+from genba.data.codecs import StorageChoices, encode
+from genba.data.layout import EncodedEpisode, Shard
+from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
+from genba.data.storage import Storage
+from genba.errors import (
+    ConfigError,
+    CorruptShardError,
+    DataError,
+    KeyUnavailableError,
+    SpecError,
+    StorageError,
+    nearest,
+)
 from genba.registry import EMBODIMENTS
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
 from genba.spec.statistics import Statistics, episode_statistics
-from genba.trust.digest import digest_bytes, digest_file
+from genba.trust.digest import digest_bytes
+from genba.trust.keys import FileKeys, KeyProvider, default_folder, key_id
 
 CATALOG_NAME = "catalog.sqlite"
-SHARD_FOLDER = "shards"
-EMBODIMENT_FOLDER = "embodiments"
+SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
 
 
 def file_name(embodiment_id: str) -> str:
@@ -42,35 +61,75 @@ def file_name(embodiment_id: str) -> str:
 
 
 class Vault:
-    """Episodes on disk; an ``EpisodeSink``. It holds no open file, so it may be sent to other processes."""
+    """Episodes in shards; an ``EpisodeSink``. It holds no open file, so it may be sent to other processes."""
 
-    def __init__(self, path: Path, embodiments: Iterable[Embodiment] = ()) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        location: Path | str,
+        embodiments: Iterable[Embodiment] = (),
+        *,
+        choices: StorageChoices | None = None,
+        keys: KeyProvider | None = None,
+    ) -> None:
+        self.storage = Storage(location)
+        self.path = Path(location) if self.storage.is_local else _cache_folder(str(location))
+        self.choices, self.keys = choices or StorageChoices(), keys or FileKeys(default_folder())
+        if isinstance(self.keys, FileKeys) and self.keys.folder.resolve().is_relative_to(self.path.resolve()):
+            raise ConfigError(
+                f"{self.keys.folder}: a folder of keys inside the vault {self.path}: whoever copies the vault has the keys "
+                f"too; name another folder in $GENBA_KEYS"
+            )
         self.catalog = Catalog(self.path / CATALOG_NAME)
         self._embodiments = {embodiment.id: embodiment for embodiment in embodiments}
+        self._opened: weakref.WeakValueDictionary[str, ShardFile] = weakref.WeakValueDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._opened = weakref.WeakValueDictionary()
 
     @classmethod
-    def open(cls, path: Path | str, *, create: bool = False, embodiments: Iterable[Embodiment] = ()) -> Vault:
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        create: bool = False,
+        embodiments: Iterable[Embodiment] = (),
+        choices: StorageChoices | None = None,
+        keys: KeyProvider | None = None,
+    ) -> Vault:
         """Open a vault.
 
         Args:
-            path: its folder.
+            path: its folder, or an ``s3://`` location (``storage`` says how it is written). A remote vault's catalog is
+                brought up to date from its shards.
             create: make it where there is none.
             embodiments: facts of machines that no registry knows; the rest are found by their id.
+            choices: how episodes are stored through this vault; sealed, and frames as JPEG, by default.
+            keys: who keeps the owners' keys; files in ``$GENBA_KEYS`` or the user's configuration folder by default.
 
         Raises:
+            ConfigError: a location that is not understood, or a folder of keys inside the vault.
             DataError: there is no vault and ``create`` is False.
             StorageError: it could not be made.
         """
-        vault = cls(Path(path), embodiments)
+        vault = cls(path, embodiments, choices=choices, keys=keys)
         if not vault.catalog.path.is_file():
-            if not create:
+            if not create and (vault.storage.is_local or not vault.shard_names()):
                 raise DataError(
                     f"{path}: no vault here (no {CATALOG_NAME}); make one by importing or collecting into it"
                 )
-            vault.path.mkdir(parents=True, exist_ok=True)
-        if create:
+            try:
+                vault.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{path}: cannot make a vault here: {error.strerror}") from error
+        if create or not vault.storage.is_local:
             vault.catalog.create()
+        if not vault.storage.is_local:
+            # A shard that is damaged or another owner's does not keep the rest from being used; fsck names it.
+            vault.rebuild(refused={})
         return vault
 
     def append(self, episode: Episode) -> None:
@@ -79,6 +138,7 @@ class Vault:
         Raises:
             SpecError: it does not fit its embodiment.
             DataError: an episode with this id is stored already.
+            KeyUnavailableError: its owner's key cannot be made, or was destroyed.
             StorageError: the disk refused; everything before is intact.
         """
         embodiment = self.embodiment(episode.metadata.embodiment_id)
@@ -89,31 +149,61 @@ class Vault:
             raise DataError(
                 f"{self.path}: episode {episode.metadata.episode_id!r} is stored already; give the new one another id"
             )
-        facts = {
+        streams = {name: encode(embodiment, name, stream, self.choices) for name, stream in episode.streams.items()}
+        encoded = EncodedEpisode(episode.metadata, self.facts(episode), streams)
+        shard, rows = self.write_shard([encoded], encrypt=self.choices.encrypt)
+        try:
+            self.catalog.insert(shard, rows)
+        except DataError:
+            # A process that was bringing the catalog up to date may have found the shard first.
+            if self._is_catalogued(shard.file):
+                return
+            self.storage.remove(shard.file)
+            raise
+
+    def facts(self, episode: Episode) -> dict[str, Any]:
+        """Return what the catalog holds of an episode beside its metadata."""
+        embodiment = self.embodiment(episode.metadata.embodiment_id)
+        return {
             "num_windows": len(anchor_times(embodiment, episode.streams, episode.start_ns, episode.end_ns)),
             "start_ns": episode.start_ns,
             "end_ns": episode.end_ns,
             "statistics": episode_statistics(embodiment, episode).to_json(),
         }
-        data = shard_bytes(embodiment, episode, facts)
-        file = f"{SHARD_FOLDER}/{file_name(embodiment.id)}/{uuid.uuid4().hex}.arrow"
-        write_durably(self.path / file, data)
-        try:
-            self.catalog.insert(
-                EpisodeEntry(
-                    metadata=episode.metadata,
-                    file=file,
-                    digest=digest_bytes(memoryview(data)),
-                    size_bytes=data.size,
-                    num_windows=facts["num_windows"],
-                    start_ns=facts["start_ns"],
-                    end_ns=facts["end_ns"],
-                ),
-                facts["statistics"],
+
+    def write_shard(
+        self, episodes: Sequence[EncodedEpisode], *, encrypt: bool
+    ) -> tuple[ShardEntry, list[tuple[EpisodeEntry, dict[str, Any]]]]:
+        """Write episodes of one owner's data set and one embodiment into a new shard, which the catalog does not know yet.
+
+        Returns:
+            What to tell the catalog.
+
+        Raises:
+            KeyUnavailableError: the owner's key cannot be made, or was destroyed.
+            StorageError: the disk refused; nothing is left behind.
+        """
+        meta, name = episodes[0].metadata, uuid.uuid4().hex
+        header, envelope = new_header(
+            name,
+            owner=meta.owner,
+            dataset=meta.dataset,
+            embodiment_id=meta.embodiment_id,
+            key=(self.keys, key_id(meta.owner, meta.dataset)) if encrypt else None,
+        )
+        data, places = shard_bytes(header, envelope, episodes)
+        folders = [quote(part, safe="").replace(".", "%2E") for part in (meta.owner, meta.dataset)]
+        file = "/".join([SHARD_FOLDER, *folders, file_name(meta.embodiment_id), name + SUFFIX])
+        self.storage.write(file, data)
+        shard = ShardEntry.of(file, header, digest_bytes(memoryview(data)), data.size)
+        rows = [
+            (
+                EpisodeEntry.of(shard, episode.metadata, episode.facts, position, *place),
+                dict(episode.facts["statistics"]),
             )
-        except DataError:
-            (self.path / file).unlink(missing_ok=True)
-            raise
+            for position, (episode, place) in enumerate(zip(episodes, places, strict=True))
+        ]
+        return shard, rows
 
     def entries(self, embodiment_id: str | None = None, task_id: str | None = None) -> list[EpisodeEntry]:
         """Return what the catalog knows of the matching episodes, ordered by episode id."""
@@ -128,25 +218,36 @@ class Vault:
         return self.catalog.entry(episode_id)
 
     def shard(self, entry: EpisodeEntry) -> Shard:
-        """Map an episode's shard without decoding it.
+        """Open an episode's shard at that episode; nothing of it is decoded yet.
 
         Raises:
             CorruptShardError: it is missing, cut, or another episode's.
+            KeyUnavailableError: its owner's key is missing or was destroyed.
         """
-        shard = open_shard(self.path / entry.file, size_bytes=entry.size_bytes)
+        try:
+            shard = self._file(entry).episode(entry.position, offset=entry.offset)
+        except CorruptShardError:
+            # Compaction may have moved the episode since the entry was read, with a remote vault on another host.
+            if not self.storage.is_local:
+                self.rebuild(refused={})
+            now = self.catalog.entry(entry.episode_id) if self.catalog.holds(entry.episode_id) else entry
+            if now.file == entry.file:
+                raise
+            return self.shard(now)
         if shard.metadata.episode_id != entry.episode_id:
             raise CorruptShardError(
-                f"{shard.path}: got episode {shard.metadata.episode_id!r}, expected {entry.episode_id!r}; "
-                f"run: genba data check"
+                f"{shard.place}: got episode {shard.metadata.episode_id!r}, expected {entry.episode_id!r}; "
+                f"run: genba data fsck"
             )
         return shard
 
     def read(self, episode_id: str) -> Episode:
-        """Return an episode: raw streams are views of the mapped file, points and frames are decoded.
+        """Return an episode, decoded.
 
         Raises:
             DataError: no such episode.
             CorruptShardError: its shard is missing, cut or damaged.
+            KeyUnavailableError: its owner's key is missing or was destroyed.
         """
         return self.shard(self.entry(episode_id)).episode()
 
@@ -170,8 +271,7 @@ class Vault:
             ConfigError: neither this vault nor the registry knows it.
         """
         if embodiment_id not in self._embodiments:
-            kept = self._embodiment_path(embodiment_id)
-            self._embodiments[embodiment_id] = load_embodiment(kept if kept.is_file() else embodiment_id)
+            self._embodiments[embodiment_id] = self._kept(embodiment_id) or load_embodiment(embodiment_id)
         return self._embodiments[embodiment_id]
 
     def keep_embodiment(self, embodiment: Embodiment) -> None:
@@ -181,58 +281,98 @@ class Vault:
             DataError: other facts are known under its id already.
             StorageError: the disk refused.
         """
-        path = self._embodiment_path(embodiment.id)
-        known = embodiment.id in self._embodiments or embodiment.id in EMBODIMENTS or path.is_file()
+        name, kept = _facts_name(embodiment.id), self._kept(embodiment.id)
+        known = embodiment.id in self._embodiments or embodiment.id in EMBODIMENTS or kept is not None
         if not known:
-            write_durably(path, to_toml(embodiment).encode())
+            self.storage.write(name, to_toml(embodiment).encode(), replace=True)
         elif self.embodiment(embodiment.id) != embodiment:
             raise DataError(
                 f"{self.path}: {embodiment.id} is known already with other facts; give the new machine another id or "
-                f"version (its facts: {path if path.is_file() else 'registered'})"
+                f"version (its facts: {self.storage.place(name) if kept else 'registered'})"
             )
         self._embodiments[embodiment.id] = embodiment
 
-    def _embodiment_path(self, embodiment_id: str) -> Path:
-        return self.path / EMBODIMENT_FOLDER / f"{file_name(embodiment_id)}.toml"
+    def _kept(self, embodiment_id: str) -> Embodiment | None:
+        name = _facts_name(embodiment_id)
+        size_bytes = self.storage.size_bytes(name)
+        if not size_bytes:
+            return None
+        text = self.storage.open(name).view(0, size_bytes).tobytes().decode()
+        return read_toml_text(text, Embodiment, where=self.storage.place(name))
 
-    def rebuild(self) -> int:
-        """Add to the catalog every shard whose episode it does not know, after a crash or the loss of the catalog.
+    def rebuild(self, *, refused: dict[str, DataError] | None = None) -> int:
+        """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.
+
+        Args:
+            refused: where given, shards that are damaged or whose key is not here are put here by file.
 
         Returns:
-            How many were added.
+            How many episodes were added.
 
         Raises:
-            CorruptShardError: a shard that is not whole; ``check`` lists them all.
+            CorruptShardError: a shard that is not whole, after all others were added; ``fsck`` lists them all.
+            KeyUnavailableError: an owner's key is missing or was destroyed, after all others were added.
         """
         self.catalog.create()
-        known = {entry.file for entry in self.entries()}
-        added = 0
-        for path in self.shard_paths():
-            file = path.relative_to(self.path).as_posix()
-            if file in known:
+        names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}
+        if not self.storage.is_local and (gone := known.difference(names)):
+            # Another host packed them. Locally a shard that is gone stays known, so that fsck can name it.
+            self.catalog.forget(gone)
+        added, failed = 0, {} if refused is None else refused
+        for name in names:
+            if name in known:
                 continue
-            shard = open_shard(path)
-            if self.catalog.holds(shard.metadata.episode_id):
+            try:
+                opened = ShardFile(self.storage, name, keys=self.keys, whole=True)
+                found = list(opened.episodes())
+            except (CorruptShardError, KeyUnavailableError) as error:
+                failed[name] = error
                 continue
-            self.catalog.insert(
-                EpisodeEntry(
-                    metadata=shard.metadata,
-                    file=file,
-                    digest=digest_file(path),
-                    size_bytes=path.stat().st_size,
-                    num_windows=shard.facts["num_windows"],
-                    start_ns=shard.facts["start_ns"],
-                    end_ns=shard.facts["end_ns"],
-                ),
-                shard.facts["statistics"],
-            )
-            added += 1
+            shard = ShardEntry.of(name, opened.header, self.storage.digest(name), opened.source.size)
+            rows = [
+                (EpisodeEntry.of(shard, e.metadata, e.facts, position, *place), e.facts["statistics"])
+                for position, (e, *place) in enumerate(found)
+                if not self.catalog.holds(e.metadata.episode_id)
+            ]
+            if not rows:
+                continue
+            try:
+                self.catalog.insert(shard, rows)
+                added += len(rows)
+            except DataError:
+                # Whoever was storing it was faster.
+                if not self._is_catalogued(name):
+                    raise
+        if failed and refused is None:
+            raise next(iter(failed.values()))
         return added
 
-    def shard_paths(self) -> list[Path]:
-        """Return every finished shard file, whether the catalog knows it or not."""
-        return sorted((self.path / SHARD_FOLDER).glob("*/[!.]*.arrow"))
+    def shard_names(self) -> list[str]:
+        """Return every finished shard's file, relative to the vault, whether the catalog knows it or not."""
+        names = self.storage.names(SHARD_FOLDER)
+        return [name for name in names if name.endswith(SUFFIX) and not name.rpartition("/")[2].startswith(".")]
 
-    def partial_paths(self) -> list[Path]:
-        """Return files that a crash left half-written."""
-        return sorted((self.path / SHARD_FOLDER).glob("*/.*.partial"))
+    def partial_names(self) -> list[str]:
+        """Return files that a crash left half-written, relative to the vault."""
+        return [name for name in self.storage.names(SHARD_FOLDER) if name.endswith(".partial")]
+
+    def _is_catalogued(self, file: str) -> bool:
+        return any(shard.file == file for shard in self.catalog.shards())
+
+    def _file(self, entry: EpisodeEntry) -> ShardFile:
+        opened = self._opened.get(entry.file)
+        if opened is None:
+            opened = ShardFile(self.storage, entry.file, keys=self.keys, size_bytes=entry.shard_bytes)
+            self._opened[entry.file] = opened
+        return opened
+
+
+def _facts_name(embodiment_id: str) -> str:
+    return f"{EMBODIMENT_FOLDER}/{file_name(embodiment_id)}.toml"
+
+
+def _cache_folder(location: str) -> Path:
+    """Return where the catalog of a remote vault is kept: ``$GENBA_CACHE`` or ``genba`` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    cache = Path(os.environ.get("GENBA_CACHE") or Path(home).expanduser() / "genba")
+    return cache / "vaults" / digest_bytes(location.encode()).removeprefix("sha256:")[:16]

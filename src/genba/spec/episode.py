@@ -5,7 +5,9 @@ Beside its embodiment's channels and relations it may hold these streams:
 * ``action``: float32 ``[steps, dimension]``, what the machine was told at each control step;
 * ``action.<choice>``: the scores decided, ragged over the decision's rows (``rank`` ``[rows]``,
   ``assign`` ``[rows, over max_rows]``, NaN beyond the rows);
-* ``label`` and ``label.<choice>``: what an expert would have done at the same moments, where it was asked.
+* ``label`` and ``label.<choice>``: what an expert would have done at the same moments, where it was asked;
+* ``trace.<name>``: float32 ``[samples, number]``, what was found out about the episode afterwards (e.g. marked anomalies),
+  for verifiers and scores; no window and no observation ever holds it.
 
 Training imitates ``label`` where it stands and ``action`` elsewhere.
 """
@@ -19,6 +21,7 @@ from genba.spec.streams import Stream
 
 ACTION = "action"
 LABEL = "label"
+TRACE = "trace"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +33,10 @@ class EpisodeMetadata:
     embodiment_id: str
     #: the task it was recorded on, empty for a log from the field
     task_id: str = ""
-    #: who owns it, where it was recorded, whose law applies, under which agreement it may be used
+    #: who owns it, and which of the owner's data sets it belongs to: one key protects that, and it is withdrawn together
     owner: str = "genba"
+    dataset: str = "default"
+    #: where it was recorded, whose law applies, under which agreement it may be used
     site: str = "simulation"
     jurisdiction: str = "none"
     agreement: str = "genba-demo"

@@ -140,6 +140,23 @@ class Reader(Protocol):
 
 
 @runtime_checkable
+class PartedReader(Reader, Protocol):
+    """A reader of logs with parts (scenes, frames, demonstrations), each of which can be read alone.
+
+    An import spreads such parts over processes, and goes on after the last one that is stored. ``read`` then takes one
+    option more, ``part``.
+    """
+
+    def parts(self, path: Path, **options: Any) -> list[str]:
+        """Return the names of the parts of ``path`` in their order, without decoding them.
+
+        Raises:
+            ReaderError: naming the file and what does not fit.
+        """
+        ...
+
+
+@runtime_checkable
 class Writer(Protocol):
     """Writes episodes of one machine as a foreign format, for people and tools that work with it."""
 

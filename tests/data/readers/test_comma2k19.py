@@ -2,67 +2,26 @@
 
 import logging
 import shutil
-from functools import partial
 
 import numpy as np
 import pytest
+from logs.comma2k19 import DBC, save, write_log
 
-from genba.data.readers.comma2k19 import EMBODIMENT_ID, FRAMES, SOURCES, Comma2k19Reader
-from genba.errors import ReaderError
+from genba.data.readers.boxes import rotation
+from genba.data.readers.comma2k19 import EMBODIMENT_ID, FRAMES, POSE, RADAR, RECEIVERS, SOURCES, Comma2k19Reader
+from genba.errors import FormatError, ReaderError
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import load_embodiment
-
-DBC = """VERSION ""
-
-NS_ :
-
-BS_:
-
-BU_: XXX
-
-BO_ 36 KINEMATICS: 8 XXX
- SG_ YAW_RATE : 1|10@0+ (0.244,-125) [0|0] "deg/s" XXX
- SG_ ACCEL_X : 17|10@0+ (0.03589,-18.375) [0|0] "m/s^2" XXX
- SG_ ACCEL_Y : 33|10@0+ (0.03589,-18.375) [0|0] "m/s^2" XXX
-
-BO_ 37 STEER_ANGLE_SENSOR: 8 XXX
- SG_ STEER_ANGLE : 3|12@0- (1.5,0) [0|0] "deg" XXX
- SG_ STEER_FRACTION : 39|4@0- (0.1,0) [0|0] "deg" XXX
- SG_ STEER_RATE : 35|12@0- (1,0) [0|0] "deg/s" XXX
-
-BO_ 170 WHEEL_SPEEDS: 8 XXX
- SG_ WHEEL_SPEED_FR : 6|15@0+ (0.01,-67.67) [0|0] "km/h" XXX
- SG_ WHEEL_SPEED_FL : 22|15@0+ (0.01,-67.67) [0|0] "km/h" XXX
- SG_ WHEEL_SPEED_RR : 38|15@0+ (0.01,-67.67) [0|0] "km/h" XXX
- SG_ WHEEL_SPEED_RL : 54|15@0+ (0.01,-67.67) [0|0] "km/h" XXX
-
-BO_ 180 SPEED: 8 XXX
- SG_ SPEED : 47|16@0+ (0.01,0) [0|0] "km/h" XXX
-"""
-
-#: 8 frames, 10 ms apart: every message twice; the steering frame says 1.5 deg * 2 + 0.1 deg * -1 = 2.9 deg
-STEERING = bytes([0x00, 0x02, 0, 0, 0xF0, 0, 0, 0])
-#: 6767 * 0.01 - 67.67 = 0 km/h front right; (6767 + 3600) * 0.01 - 67.67 = 36 km/h = 10 m/s on the others
-WHEELS = np.array([6767, 10367, 10367, 10367], ">u2").tobytes()
 
 
 @pytest.fixture
 def log(tmp_path):
-    """A made log of 8 frames, and its DBC."""
-    folder = tmp_path / "log"
-    (folder / FRAMES).mkdir(parents=True)
-    save = partial(save_array, folder)
-    save("t", 100.0 + 0.01 * np.arange(8))
-    save("src", np.zeros(8, np.int64))
-    save("address", np.array([36, 37, 170, 180] * 2))
-    save("data", np.array([b"\x02\x00" * 4, STEERING, WHEELS, b"\x00" * 8] * 2, "S8"))
-    (tmp_path / "car.dbc").write_text(DBC)
-    return folder
+    """A made log of 8 frames and a second of everything else, and its DBC."""
+    return write_log(tmp_path)[0]
 
 
-def save_array(folder, name, array):
-    with (folder / FRAMES / name).open("wb") as file:
-        np.save(file, array)
+def save_array(log, name, array):
+    save(log, f"{FRAMES}/{name}", array)
 
 
 def read(log, dbc=None, **options):
@@ -88,11 +47,127 @@ def test_real_minute_equals_what_its_recorder_decoded(samples):
 def test_real_minute_keeps_every_clock(samples):
     episode = read(samples / "vehicle" / "comma2k19", samples / "vehicle" / "dbc" / "toyota_2017.dbc")
     facts = load_embodiment(EMBODIMENT_ID)
-    assert set(episode.streams) == {channel.name for channel in facts.telemetry} == set(SOURCES)
-    for channel in facts.telemetry:
+    assert set(episode.streams) == {channel.name for channel in facts.channels} >= set(SOURCES)
+    for channel in (*facts.telemetry, *facts.entities):
         stream = episode.streams[channel.name]
         rate_hz = (len(stream) - 1) / (stream.times_ns[-1] - stream.times_ns[0]) * 1e9
         assert rate_hz == pytest.approx(channel.rate_hz, rel=0.01)
+
+
+def test_real_minute_keeps_what_the_recorder_sensed(samples):
+    log = samples / "vehicle" / "comma2k19"
+    episode = read(log, samples / "vehicle" / "dbc" / "toyota_2017.dbc")
+
+    def own(name):
+        return np.load(log / name)
+
+    inertial = "processed_log/IMU"
+    for channel, columns, name, si in (
+        ("accelerometer", slice(0, 3), "accelerometer", 1.0),
+        ("gyroscope", slice(0, 3), "gyro", 1.0),
+        ("gyroscope", slice(3, 6), "gyro_bias", 1.0),
+        ("magnetometer", slice(0, 3), "magnetometer", 1e-6),
+    ):
+        stream = episode.streams[channel]
+        np.testing.assert_allclose(stream.values[:, columns], own(f"{inertial}/{name}/value") * si, rtol=1e-7)
+        np.testing.assert_array_equal(stream.times_ns, np.rint(own(f"{inertial}/{name}/t") * 1e9).astype(np.int64))
+    # The radar's rows in their order, each time put together again from its cycle's and its delay.
+    radar = episode.streams["radar"]
+    theirs = own(f"{RADAR}/value")
+    np.testing.assert_allclose(radar.values[:, :5], theirs[:, [5, 0, 1, 2, 6]] - [0x210, 0, 0, 0, 0], rtol=1e-7)
+    begun_ns = np.repeat(radar.times_ns, np.diff(radar.splits))
+    # float32 of a delay below 3 ms is within 0.2 ns.
+    assert np.abs(begun_ns + radar.values[:, 5] * 1e9 - np.rint(own(f"{RADAR}/t") * 1e9)).max() < 1
+    # Places and turns put back on the earth by what the calibration says.
+    earth_from_start = np.reshape(episode.metadata.calibration["earth_from_start"], (4, 4))
+    turn, place = earth_from_start[:3, :3], earth_from_start[:3, 3]
+    pose = episode.streams["pose"]
+    # float32 keeps a place within 2 km to 0.1 mm, a speed below 32 m/s to 2e-6 m/s.
+    np.testing.assert_allclose(pose.values[:, 4:7] @ turn.T + place, own(f"{POSE}/frame_positions"), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(pose.values[:, 7:] @ turn.T, own(f"{POSE}/frame_velocities"), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        turn @ rotation(pose.values[:, :4]), rotation(own(f"{POSE}/frame_orientations")), rtol=0, atol=1e-6
+    )
+
+
+def test_real_fixes_lie_where_the_pose_does(samples):
+    log = samples / "vehicle" / "comma2k19"
+    streams = read(log, samples / "vehicle" / "dbc" / "toyota_2017.dbc").streams
+    fixes, pose = streams["gnss_ublox"], streams["pose"]
+    at = np.clip(np.searchsorted(pose.times_ns, fixes.times_ns), 0, len(pose) - 1)
+    # Two independent ways to a place: satellite fixes turned by WGS 84 here, poses as the authors computed them. At 20 m/s
+    # and 50 ms between poses, and 3 m of a fix's own error, less than 5 m lie between them.
+    assert np.linalg.norm(fixes.values[:, :3] - pose.values[at, 4:7], axis=1).max() < 5
+    utc = np.load(log / RECEIVERS["gnss_ublox"] / "value")[:, 3] / 1e3
+    np.testing.assert_allclose(fixes.values[:, 5], utc - utc[0], rtol=0, atol=1e-5)
+
+
+def test_made_places_are_where_they_were_put(log):
+    episode = read(log)
+    pose, fixes = episode.streams["pose"], episode.streams["gnss_ublox"]
+    # 2 m further east each time, at 40 m/s; the device looks east, its right is south, its down is down.
+    np.testing.assert_allclose(pose.values[:3, 4:], [[2.0 * i, 0, 0, 40, 0, 0] for i in range(3)], atol=1e-4)
+    np.testing.assert_allclose(rotation(pose.values[0, :4]), [[1, 0, 0], [0, -1, 0], [0, 0, -1]], atol=1e-6)
+    # The fixes lie 5 - 1.2 m above the first pose. A thousandth of a degree of latitude at the equator is
+    # a (1 - e^2) pi / 180,000 = 110.574 m, and bearing 90 degrees is pi / 2.
+    np.testing.assert_allclose(fixes.values[0], [0, 0, 3.8, 9, np.pi / 2, 0], atol=1e-4)
+    np.testing.assert_allclose(fixes.values[1, [1, 5]], [110.574, 0.1], atol=1e-3)
+    assert episode.metadata.calibration["utc_start_s"] == (1.5e9,)
+
+
+def test_radar_cycles_are_told_by_their_gaps(log):
+    radar = read(log).streams["radar"]
+    assert radar.times_ns.tolist() == [100_000_000_000, 100_050_000_000]
+    assert radar.splits.tolist() == [0, 3, 4]
+    np.testing.assert_allclose(radar.values[2], [5, 55, 4, -3, 0, 0.002], rtol=1e-6)
+
+
+def test_what_a_log_lacks_is_left_out(log):
+    for folder in (POSE, RADAR, *RECEIVERS.values(), "processed_log/IMU"):
+        shutil.rmtree(log / folder)
+    episode = read(log)
+    assert set(episode.streams) == set(SOURCES)
+    assert episode.metadata.calibration == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (
+            "processed_log/IMU/gyro_bias/t",
+            7.0 + np.arange(104),
+            "gyro_bias/t: got times of their own, expected those of .*gyro",
+        ),
+        (
+            "processed_log/IMU/magnetometer/value",
+            np.zeros((10, 2)),
+            r"got float64\[10, 2\], expected numbers \[10, 3\] as in t",
+        ),
+        ("processed_log/IMU/magnetometer/value", np.full((10, 3), np.inf), r"expected numbers \[10, 3\] as in t"),
+        ("global_pose/frame_positions", np.zeros((20, 3)), "the first place: .* expected one near the ground"),
+        ("processed_log/CAN/radar/value", np.full((4, 7), 1e9), "values that its format does not allow: .*radar.slot"),
+        (
+            "processed_log/CAN/radar/t",
+            np.array([0.0, 1.0, np.nan, 2.0]),
+            r"radar/t: got float64\[4\], expected finite times",
+        ),
+    ],
+)
+def test_streams_that_do_not_fit_are_named(log, name, values, message):
+    save(log, name, values)
+    with pytest.raises(FormatError, match=message):
+        read(log)
+
+
+def test_array_that_promises_more_than_its_file_is_refused_before_any_room_is_made(log):
+    path = log / FRAMES / "t"
+    data = path.read_bytes()
+    # The same length of header: 8 samples become 8 billion times a thousand, and twelve blanks go.
+    path.write_bytes(data.replace(b"'shape': (8,), }" + b" " * 12, b"'shape': (8000000000000,), }"))
+    with pytest.raises(
+        FormatError, match=r"t: at byte 128: got 64 bytes of values, expected those of float64\[8000000000000\]"
+    ):
+        read(log)
 
 
 def test_made_log_gives_hand_computed_numbers(log):
@@ -129,7 +204,7 @@ def test_clock_that_starts_again_is_refused(log):
 
 def test_log_is_named_by_its_content(log):
     first = read(log).metadata
-    assert first.episode_id.startswith("vehicle/toyota-can@1/comma2k19/")
+    assert first.episode_id.startswith("vehicle/toyota-can@2/comma2k19/")
     assert read(log).metadata == first
     save_array(log, "t", 200.0 + 0.01 * np.arange(8))
     assert read(log).metadata.episode_id != first.episode_id
@@ -181,7 +256,7 @@ def test_damaged_arrays_are_named(log):
     with pytest.raises(ReaderError, match=r"src: got \[7\], expected \[8\] as in t"):
         read(log)
     (log / FRAMES / "src").write_bytes(b"not an array")
-    with pytest.raises(ReaderError, match="src: not a NumPy array"):
+    with pytest.raises(ReaderError, match="src: at byte 0: not a NumPy array"):
         read(log)
     shutil.rmtree(log / FRAMES)
     assert not Comma2k19Reader().recognises(log)

@@ -1,1 +1,1 @@
-"""Foreign log formats, one file each; every reader gives episodes in the terms of a registered embodiment."""
+"""Foreign log formats, one file each; every reader gives episodes in terms of registered facts or of ones derived from the log."""

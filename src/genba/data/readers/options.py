@@ -9,11 +9,13 @@ from genba.errors import ReaderError, nearest
 from genba.spec.protocols import Reader
 
 #: What every reader is told about a log, in the words of ``EpisodeMetadata``.
-PROVENANCE = ("owner", "site", "jurisdiction", "agreement")
+PROVENANCE = ("owner", "dataset", "site", "jurisdiction", "agreement")
 
 
 def provenance(reader: Reader, options: Mapping[str, Any], **defaults: str) -> dict[str, Any]:
-    """Return owner, site, jurisdiction and agreement as given, else as the reader's ``defaults``, else ``"unknown"``.
+    """Return owner, dataset, site, jurisdiction and agreement as given, else as ``defaults``, else ``"unknown"``.
+
+    A data set is ``"default"`` where nobody named it.
 
     Raises:
         ReaderError: an option that ``reader`` does not take, naming the nearest.
@@ -22,4 +24,5 @@ def provenance(reader: Reader, options: Mapping[str, Any], **defaults: str) -> d
     for option in options:
         if option not in known:
             raise ReaderError(f"{reader.name}: unknown option {option!r}{nearest(option, known)}")
+    defaults = {"dataset": "default"} | defaults
     return {name: str(options.get(name) or defaults.get(name, "unknown")) for name in PROVENANCE}

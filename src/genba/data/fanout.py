@@ -1,0 +1,221 @@
+"""Jobs of an import, spread over this process, processes beside it, or a Ray cluster; what happens comes back as events.
+
+A job that fails is an event like any other and stops nobody else, but for a disk that refuses: then no further job is
+begun. Workers store episodes themselves (a vault takes several writers); only news of them comes back. A worker ends when the
+process that started it does, however that ended. Read next: ``import_worker``, the other side of the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import multiprocessing.connection
+import os
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genba.data.ingest import Ingest, Ingested, Job
+from genba.data.vault import Vault
+from genba.errors import ConfigError, GenbaError, StorageError
+
+#: One thread per worker, as many workers as asked for.
+SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+#: How long a worker gets to finish the episode in its hands.
+CLOSE_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """A job was begun."""
+
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A job gave an episode, and it is in the vault."""
+
+    job: Job
+    episode: Ingested
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """A job ended."""
+
+    job: Job
+    #: the error's name and message; empty where all went well
+    error: str = ""
+    #: whether the disk refused: then every other job would fail as well
+    is_fatal: bool = False
+
+
+Event = Started | Stored | Finished
+
+
+def run_here(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
+    """Run jobs one after the other in this process."""
+    ingest = Ingest(Vault.open(vault))
+    for job in jobs:
+        yield from run_job(ingest, job)
+
+
+def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Generator[Event]:
+    """Run jobs in ``num_workers`` processes; whoever is free takes the next one.
+
+    A worker that dies (killed for its memory) costs its job, which is reported, and is replaced.
+    """
+    waiting, busy = list(reversed(jobs)), {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < num_workers:
+                worker = _start(vault, waiting.pop())
+                busy[worker.connection] = worker
+                yield Started(job=worker.job)
+            for connection in multiprocessing.connection.wait(list(busy)):
+                worker = busy[connection]
+                event = worker.receive()
+                yield event
+                if isinstance(event, Finished):
+                    if waiting and not worker.is_gone:
+                        worker.give(waiting.pop())
+                        yield Started(job=worker.job)
+                    else:
+                        del busy[connection]
+                        worker.stop()
+    finally:
+        for worker in busy.values():
+            worker.stop()
+
+
+def run_ray(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
+    """Run jobs on Ray: the cluster that ``RAY_ADDRESS`` names, else one on this computer.
+
+    Logs and vault must lie where every node of the cluster sees them. News of a job come when it has ended.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+    # Ray reports its use over the network unless it is told not to before it is imported.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Imported here: Ray comes with an extra, and most imports need none.
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ConfigError("--ray needs Ray; install it with: pip install 'genba[ray]'") from error
+    was_running = ray.is_initialized()
+    if not was_running:
+        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        remote = ray.remote(num_cpus=1)(_events_of)
+        place = Path(vault).resolve() if Vault(vault).storage.is_local else vault
+        waiting, running = list(reversed(jobs)), {}
+        # A few more than there are processors, so that nobody waits for the next job.
+        room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        while waiting or running:
+            while waiting and len(running) < room:
+                job = waiting.pop()
+                running[remote.remote(place, _resolved(job))] = job
+                yield Started(job=job)
+            (ended,), _ = ray.wait(list(running), num_returns=1)
+            job = running.pop(ended)
+            try:
+                for event in ray.get(ended):
+                    yield dataclasses.replace(event, job=job)
+            # The worker or its node died more often than Ray tries again.
+            except ray.exceptions.RayError as error:
+                yield Finished(job=job, error=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+    finally:
+        if not was_running:
+            ray.shutdown()
+
+
+def run_job(ingest: Ingest, job: Job) -> Generator[Event]:
+    """Run one job and yield all of its events; nothing but a broken process keeps it from its ``Finished``."""
+    yield Started(job=job)
+    try:
+        for episode in ingest.run(job):
+            yield Stored(job=job, episode=episode)
+    except GenbaError as error:
+        yield Finished(job=job, error=f"{type(error).__name__}: {error}", is_fatal=isinstance(error, StorageError))
+    # A fault of a reader must not cost the logs behind it; where it is stands in the message.
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        yield Finished(job=job, error=f"{job.log}: a fault of reader {job.reader} ({where}): {error!r}")
+    else:
+        yield Finished(job=job)
+
+
+def _events_of(vault: Path | str, job: Job) -> list[Event]:
+    return [event for event in run_job(_ingest(vault), job) if not isinstance(event, Started)]
+
+
+@functools.lru_cache(maxsize=1)
+def _ingest(vault: Path | str) -> Ingest:
+    # A process of Ray serves many jobs: what a reader learnt of a log serves its next part.
+    return Ingest(Vault.open(vault))
+
+
+def _resolved(job: Job) -> Job:
+    """Return a job whose paths hold in any working directory."""
+    options = {name: value.resolve() if isinstance(value, Path) else value for name, value in job.options.items()}
+    return dataclasses.replace(job, log=job.log.resolve(), options=options)
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: multiprocessing.connection.Connection[Any, Any]
+    job: Job
+    is_gone: bool = False
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        # A worker that is gone is reported by the next receive.
+        with contextlib.suppress(BrokenPipeError):
+            self.connection.send(job)
+
+    def receive(self) -> Event:
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.is_gone = True
+            status = self.process.wait()
+            error = f"{self.job.log}: its process ended by itself with status {status}; the same command tries it again"
+            return Finished(job=self.job, error=error)
+
+    def stop(self) -> None:
+        """End the process: by closing the pipe, and after a while by force."""
+        self.connection.close()
+        try:
+            self.process.wait(timeout=CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _start(vault: Path | str, job: Job) -> _Worker:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "genba.data.import_worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **SINGLE_THREAD},
+            stdin=subprocess.DEVNULL,
+        )
+    worker = _Worker(process, multiprocessing.connection.Connection(ours.detach()), job)
+    with contextlib.suppress(BrokenPipeError):
+        # The parent's import path, so that a reader in a module of the caller's is found.
+        worker.connection.send((vault, sys.path))
+    worker.give(job)
+    return worker
