@@ -45,6 +45,11 @@ def said(architecture: Architecture, number: int, *arguments: int, audit: int | 
     return run(system_call_filter(architecture), data)
 
 
+def test_answers_are_the_kernels():
+    # SECCOMP_RET_ALLOW, _USER_NOTIF and _ERRNO of include/uapi/linux/seccomp.h
+    assert (ALLOW, USER_NOTIF, ERRNO) == (0x7FFF0000, 0x7FC00000, 0x00050000)
+
+
 @pytest.mark.parametrize("one", BOTH)
 def test_program_is_within_what_the_kernel_takes(one: Architecture):
     # BPF_MAXINSNS is 4096 instructions of 8 bytes.

@@ -125,7 +125,9 @@ def test_address_without_a_family_is_too_short(raw: bytes):
     assert (said.is_allowed, said.error, said.address) == (False, errno.EINVAL, f"{len(raw)} bytes")
 
 
-@pytest.mark.parametrize(("facts", "raw"), [(TCP6, v4("10.1.0.4", 443)), (TCP, v6("fd00::5", 9000)), (TCP, bytes(16)), (TCP, b"\x0a\0")])
+@pytest.mark.parametrize(
+    ("facts", "raw"), [(TCP6, v4("10.1.0.4", 443)), (TCP, v6("fd00::5", 9000)), (TCP, bytes(16)), (TCP, b"\x0a\0")]
+)
 def test_address_of_another_family_is_refused_so_nothing_is_disconnected_or_reread(facts: SocketFacts, raw: bytes):
     said = decide_connect(POLICY, facts, raw)
     assert (said.is_allowed, said.error) == (False, errno.EAFNOSUPPORT)

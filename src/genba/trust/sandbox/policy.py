@@ -46,6 +46,8 @@ class Endpoint:
     """IPv4 and IPv6 addresses in their short form, pinned; empty until a name has been resolved."""
 
     def __post_init__(self) -> None:
+        if not self.host or not all(one.isascii() and (one.isalnum() or one in "-._:") for one in self.host):
+            raise ValueError(f"got host {self.host!r}, expected a name or an address")
         if not 0 <= self.low_port <= self.high_port <= 65535:
             raise ValueError(f"{self.host}: got ports {self.low_port} to {self.high_port}, expected 0 to 65535, rising")
         if not self.source:
@@ -144,17 +146,11 @@ def parse_endpoint(text: str, source: str, *, to_listen_on: bool = False) -> End
     Raises:
         SandboxError: the text is none of these.
     """
-    host, colon, ports = text.rpartition(":")
+    host, _, ports = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     low, dash, high = ("0" if to_listen_on else "1", "-", "65535") if ports == "*" else ports.partition("-")
-    if (
-        not colon
-        or not bare
-        or (":" in bare and not bracketed)
-        or not low.isdecimal()
-        or (dash and not high.isdecimal())
-    ):
+    if not bare or (":" in bare and not bracketed) or not low.isdecimal() or (dash and not high.isdecimal()):
         raise SandboxError(f"got {text!r}, expected HOST:PORT, HOST:LOW-HIGH or HOST:*, an IPv6 host in brackets")
     try:
         addresses = (_address(bare),)
