@@ -39,10 +39,13 @@ def run(program: bytes, data: bytes) -> int:
             at += if_true if holds else if_false
 
 
+PROGRAMS = {one.name: system_call_filter(one) for one in BOTH}
+
+
 def said(architecture: Architecture, number: int, *arguments: int, audit: int | None = None) -> int:
     data = struct.pack("<iIQ", number if number < 2**31 else number - 2**32, audit or architecture.audit, 0)
     data += struct.pack("<6Q", *arguments, *(0,) * (6 - len(arguments)))
-    return run(system_call_filter(architecture), data)
+    return run(PROGRAMS[architecture.name], data)
 
 
 def test_answers_are_the_kernels():
@@ -146,9 +149,19 @@ def test_sending_passes_unless_it_opens_fast(one: Architecture, name: str, argum
     number = one.number(name)
     assert number is not None
     plain, fast = [0] * 6, [0] * 6
-    plain[argument], fast[argument] = 0x4000, 0x20004000  # MSG_NOSIGNAL, with MSG_FASTOPEN
+    # Every flag but MSG_FASTOPEN, and MSG_NOSIGNAL with it.
+    plain[argument], fast[argument] = 0xDFFFFFFF, 0x20004000
     assert said(one, number, *plain) == ALLOW
     assert said(one, number, *fast) == USER_NOTIF
+
+
+@pytest.mark.parametrize("one", BOTH)
+def test_argument_that_looks_like_the_number_of_a_call_is_an_argument(one: Architecture):
+    for name, argument in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3), ("clone", 0)):
+        number = one.number(name)
+        assert number is not None
+        for other in range(NEWEST):
+            assert said(one, number, *(0,) * argument, other) == ALLOW, (name, other)
 
 
 @pytest.mark.parametrize("one", BOTH)
@@ -172,13 +185,19 @@ def test_limits_of_this_process_pass_and_others_do_not(one: Architecture):
     assert said(one, number, 4242, 7) == USER_NOTIF
 
 
+#: level -> options, from include/uapi/linux/in.h, in6.h, tcp.h and asm-generic/socket.h: IP_OPTIONS; SO_ATTACH_BPF,
+#: SO_ATTACH_REUSEPORT_EBPF, SO_PASSRIGHTS; TCP_FASTOPEN, _CONNECT, TCP_ULP; IPv6's 2292 options and headers
+REFUSED_OPTIONS = {0: {4}, 1: {50, 52, 83}, 6: {23, 30, 31}, 41: {3, 4, 5, 6, 54, 55, 57, 59}}
+
+
 @pytest.mark.parametrize("one", BOTH)
 def test_socket_options_pass_but_for_the_listed_ones(one: Architecture):
     number = one.number("setsockopt")
     assert number is not None
-    for level in (0, 1, 6, 41, 255):
+    assert {(level, option) for level, options in REFUSED_OPTIONS.items() for option in options} == set(SOCKET_OPTIONS)
+    for level in (0, 1, 2, 6, 7, 41, 42, 255):
         for option in range(90):
-            expected = USER_NOTIF if (level, option) in SOCKET_OPTIONS else ALLOW
+            expected = USER_NOTIF if option in REFUSED_OPTIONS.get(level, ()) else ALLOW
             assert said(one, number, 3, level, option) == expected, (level, option)
 
 

@@ -25,7 +25,7 @@ _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT = 0x15, 0x25, 0x45
 
 #: families, types and protocols. Source: include/linux/socket.h, include/linux/net.h, include/uapi/linux/in.h
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
-SOCK_STREAM, SOCK_RAW, SOCK_DGRAM, SOCK_SEQPACKET, _TYPE_MASK = 1, 3, 2, 5, 0xF
+SOCK_STREAM, SOCK_SEQPACKET, _TYPE_MASK = 1, 5, 0xF
 IPPROTO_TCP, NETLINK_ROUTE = 6, 0
 MSG_FASTOPEN = 0x20000000
 #: clone flags that make a namespace (new mount, cgroup, UTS, IPC, user, PID, network). Source: linux/sched.h
