@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from genba.trust.sandbox.decide import (
+    MAX_ADDRESS_BYTES,
     Decision,
     FileIdentity,
     SocketFacts,
@@ -112,6 +113,11 @@ def test_ipv4_address_inside_ipv6_is_judged_as_ipv4():
     assert not decide_connect(POLICY, TCP6, v6("::ffff:10.1.0.6", 9001)).is_allowed
     # The deprecated form without ffff is another address.
     assert not decide_connect(POLICY, TCP6, v6("::10.1.0.5", 9001)).is_allowed
+
+
+def test_longest_address_is_the_kernels():
+    # sizeof(struct sockaddr_storage)
+    assert MAX_ADDRESS_BYTES == 128
 
 
 def test_ipv4_address_of_fifteen_bytes_is_too_short():

@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 
 from genba.errors import SandboxError
+from genba.trust.sandbox import kernel
 from genba.trust.sandbox import run as run_module
-from genba.trust.sandbox.log import read_log
+from genba.trust.sandbox.log import EgressLog, read_log
 from genba.trust.sandbox.policy import Endpoint, PathRule, Policy, parse_endpoint, path_rule
 from genba.trust.sandbox.run import UNENFORCED_VARIABLE, is_sandboxed, run_sandboxed
+from genba.trust.sandbox.supervisor import Supervisor
 from genba.trust.sandbox.support import Requirement, requirements, try_for_real
+from genba.trust.sandbox.syscalls import current_architecture
 
 pytestmark = pytest.mark.usefixtures("enforcing")
 
@@ -136,6 +139,54 @@ def test_kernel_that_cannot_enforce_keeps_the_command_from_running(
     assert all("NOTHING IS ENFORCED" in one["warning"] for one in lines if one["event"] == "start")
     assert [one["status"] for one in lines if one["event"] == "end"] == [3, 137, 125]
     assert capfd.readouterr().err.count("NOTHING IS ENFORCED: Landlock: version 3") == 3
+
+
+def test_another_system_can_import_it_and_is_refused_in_words(tmp_path: Path):
+    code = """
+        import os, select, sys
+        from pathlib import Path
+        import genba.config
+        sys.platform = "darwin"
+        for module, names in ((os, ("O_PATH", "pidfd_open")), (select, ("epoll",))):
+            for name in names:
+                delattr(module, name)
+        from genba.errors import SandboxError
+        from genba.trust.sandbox.policy import Policy
+        from genba.trust.sandbox.run import run_sandboxed
+        try:
+            run_sandboxed(["true"], Policy(), Path(sys.argv[1]))
+        except SandboxError as error:
+            print(error)
+        print(run_sandboxed(["true"], Policy(), Path(sys.argv[1]), is_override=True))
+    """
+    done = subprocess.run([*python(code), str(tmp_path / "log")], capture_output=True, text=True)
+    first, second = done.stdout.splitlines() or [done.stderr, ""]
+    assert "this computer cannot enforce the policy, so nothing was run" in first
+    assert "this system is darwin; the sandbox needs Linux" in first
+    assert second == "0"
+
+
+def test_socket_file_that_is_older_than_the_bind_is_not_taken_for_the_commands(tmp_path: Path):
+    # Somebody else's socket, moved over the command's own in the instant after its bind.
+    supervisor = Supervisor(-1, Policy(), EgressLog(tmp_path / "log"), current_architecture())
+    folder = os.open(tmp_path, os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+        one.bind(str(tmp_path / "strangers"))
+        made = kernel.birth_ns(os.open(tmp_path / "strangers", os.O_PATH))
+        if not made:
+            pytest.skip("this file system keeps no time of birth, so no socket is taken for the command's")
+        supervisor._remember("strangers", folder, made + 1)
+        assert supervisor._own == {}
+        supervisor._remember("absent", folder, 0)
+        supervisor._remember("log", folder, 0)
+        assert supervisor._own == {}
+        two.bind(str(tmp_path / "own"))
+        supervisor._remember("own", folder, made)
+        assert [one.inode for one in supervisor._own] == [os.stat(tmp_path / "own").st_ino]
+        os.remove(tmp_path / "own")
+        # What no name leads to any more is let go.
+        supervisor._remember("absent", folder, 0)
+        assert supervisor._own == {}
 
 
 def test_override_opens_nothing_where_the_kernel_can_enforce(log: Path):

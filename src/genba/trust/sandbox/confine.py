@@ -98,6 +98,8 @@ def _start(
     landlock.restrict_files(readable, writable)
     program = system_call_filter(current_architecture())
     supervisor_id = os.getpid()
+    # What arrives before there is a command to pass it on to waits until there is.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -143,6 +145,7 @@ def _become(
     landlock.cut_off()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     listener = kernel.install_filter(program)
     parent.sendall(b"L" + struct.pack("<i", listener))
     if parent.recv(1) != b"G":
@@ -160,6 +163,7 @@ def _supervise(child: int, listener: int, supervisor: Supervisor) -> int:
 
     for number in _FORWARDED:
         signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     # A terminal sends these to the command as well; the supervisor ends when the command does.
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)

@@ -150,7 +150,7 @@ def parse_endpoint(text: str, source: str, *, to_listen_on: bool = False) -> End
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     low, dash, high = ("0" if to_listen_on else "1", "-", "65535") if ports == "*" else ports.partition("-")
-    if not bare or (":" in bare and not bracketed) or not low.isdecimal() or (dash and not high.isdecimal()):
+    if (":" in bare and not bracketed) or not low.isdecimal() or (dash and not high.isdecimal()):
         raise SandboxError(f"got {text!r}, expected HOST:PORT, HOST:LOW-HIGH or HOST:*, an IPv6 host in brackets")
     try:
         addresses = (_address(bare),)
