@@ -44,8 +44,8 @@ from genba.trust.sandbox.log import FREE_REFUSALS, REFUSAL_PAUSE_S, EgressLog
 from genba.trust.sandbox.policy import PathRule, Policy
 from genba.trust.sandbox.syscalls import SUPERVISED, X32_BIT, Architecture
 
-#: Calls that wait for another host at the same time; one more holds up all others until one of them ends.
-MAX_WAITING = 256
+#: Calls that wait for another host at the same time; one more fails with EAGAIN.
+MAX_WAITING = 1024
 
 _SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN, _SO_PASSRIGHTS = 3, 38, 39, 83
 _SOCK_NONBLOCK, _SOCK_CLOEXEC = 0x800, 0x80000
@@ -155,10 +155,10 @@ class Supervisor:
     def _connect_to(self, caller: _Caller, own: socket.socket, raw: bytes, *held: int) -> None:
         """Connect, here or on a thread of its own where the socket would wait for its other end."""
         descriptor = own.detach()
-        if os.get_blocking(descriptor):
-            self._on_a_thread(self._finish_connect, caller, descriptor, raw, held)
-        else:
+        if not os.get_blocking(descriptor):
             self._finish_connect(caller, descriptor, raw, held)
+        else:
+            self._on_a_thread(self._finish_connect, caller, (descriptor, *held), descriptor, raw, held)
 
     def _finish_connect(self, caller: _Caller, descriptor: int, raw: bytes, held: tuple[int, ...]) -> None:
         try:
@@ -167,9 +167,15 @@ class Supervisor:
             for one in (descriptor, *held):
                 os.close(one)
 
-    def _on_a_thread(self, function: Callable[..., None], caller: _Caller, *arguments: Any) -> None:
-        """Call ``function`` on a thread of its own; where too many wait, the command's thread waits for one to end."""
-        self._waiting.acquire()
+    def _on_a_thread(
+        self, function: Callable[..., None], caller: _Caller, owned: tuple[int, ...], *arguments: Any
+    ) -> None:
+        """Call ``function``, which closes what it was given, on a thread of its own; where too many wait, fail the call."""
+        if not self._waiting.acquire(blocking=False):
+            for one in owned:
+                os.close(one)
+            self._respond(caller, errno.EAGAIN)
+            return
 
         def work() -> None:
             # Signals are for the thread that supervises; one here would break off a connect.
@@ -195,10 +201,10 @@ class Supervisor:
             self._respond(caller, errno.EINVAL)
             return
         listening = own.detach()
-        if os.get_blocking(listening):
-            self._on_a_thread(self._accept_from, caller, listening, facts, flags, True)
-        else:
+        if not os.get_blocking(listening):
             self._accept_from(caller, listening, facts, flags, False)
+        else:
+            self._on_a_thread(self._accept_from, caller, (listening,), listening, facts, flags, True)
 
     def _accept_from(self, caller: _Caller, listening: int, facts: SocketFacts, flags: int, is_waiting: bool) -> None:
         try:
@@ -218,6 +224,8 @@ class Supervisor:
                     return
                 try:
                     decision = decide_accept(self._policy, facts, peer)
+                    if not decision.is_allowed:
+                        self._slow_down()
                     self._write(caller, "accept", decision)
                     if decision.is_allowed:
                         self._hand_in(caller, taken, peer, is_closed_on_exec=bool(flags & _SOCK_CLOEXEC))
@@ -343,13 +351,17 @@ class Supervisor:
         return True
 
     def _refuse(self, caller: _Caller, operation: str, decision: Decision) -> None:
+        self._slow_down()
+        self._write(caller, operation, decision)
+        self._respond(caller, decision.error)
+
+    def _slow_down(self) -> None:
+        """Wait where refusals come faster than their log lines should."""
         now_s = time.monotonic()
         refill = (now_s - self._refilled_s) / REFUSAL_PAUSE_S
         self._free_refusals, self._refilled_s = min(FREE_REFUSALS, self._free_refusals + refill) - 1, now_s
         if self._free_refusals < 0:
             time.sleep(REFUSAL_PAUSE_S)
-        self._write(caller, operation, decision)
-        self._respond(caller, decision.error)
 
     def _write(self, caller: _Caller, operation: str, decision: Decision) -> None:
         self._log.attempt(operation, decision, process=caller.process_id, program=caller.program)
