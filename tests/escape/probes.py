@@ -216,11 +216,6 @@ def ipv6_source_route(facts: Any) -> None:
     one.setsockopt(socket.IPPROTO_IPV6, 57, header)
 
 
-@probe("setsockopt")
-def filter_that_nobody_can_replace(facts: Any) -> None:
-    socket.socket().setsockopt(socket.SOL_SOCKET, 44, 1)
-
-
 @probe("bind")
 def listen_on_every_address(facts: Any) -> None:
     one = socket.socket()

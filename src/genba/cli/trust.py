@@ -57,13 +57,10 @@ def run(
     """
     if sync not in SYNCS:
         raise ConfigError(f"--sync: got {sync!r}{nearest(sync, SYNCS)}")
-    policy = Policy(
-        endpoints=tuple(parse_endpoint(one, SOURCE) for one in allow or ()),
-        binds=tuple(parse_endpoint(one, SOURCE, to_listen_on=True) for one in bind or ()),
-        readable=tuple(path_rule(one, SOURCE) for one in read or ()),
-        writable=tuple(path_rule(one, SOURCE) for one in write or ()),
-        sockets=tuple(path_rule(one, SOURCE) for one in socket or ()),
-    )
+    try:
+        policy = _policy(allow, bind, read, write, socket)
+    except ValueError as error:
+        raise ConfigError(f"the policy cannot hold: {error}") from error
     raise typer.Exit(run_sandboxed(command, policy, log, sync=cast(Sync, sync), is_override=unenforced))
 
 
@@ -108,3 +105,19 @@ def egress(log: Annotated[Path, typer.Argument(help="Egress log to read.")]) -> 
         shown = f"[bold red]{decision}[/]" if decision == "refused" else decision
         table.add_row(run_id, escape(program), operation, escape(address), str(count), shown, escape(reason))
     console.print(table, highlight=False)
+
+
+def _policy(
+    allow: list[str] | None,
+    bind: list[str] | None,
+    read: list[Path] | None,
+    write: list[Path] | None,
+    socket: list[Path] | None,
+) -> Policy:
+    return Policy(
+        endpoints=tuple(parse_endpoint(one, SOURCE) for one in allow or ()),
+        binds=tuple(parse_endpoint(one, SOURCE, to_listen_on=True) for one in bind or ()),
+        readable=tuple(path_rule(one, SOURCE) for one in read or ()),
+        writable=tuple(path_rule(one, SOURCE) for one in write or ()),
+        sockets=tuple(path_rule(one, SOURCE) for one in socket or ()),
+    )

@@ -9,9 +9,11 @@ import struct
 import pytest
 
 from genba.trust.sandbox.decide import (
+    MAX_ADDRESS_BYTES,
     Decision,
     FileIdentity,
     SocketFacts,
+    decide_accept,
     decide_bind,
     decide_call,
     decide_connect,
@@ -113,6 +115,11 @@ def test_ipv4_address_inside_ipv6_is_judged_as_ipv4():
     assert not decide_connect(POLICY, TCP6, v6("::10.1.0.5", 9001)).is_allowed
 
 
+def test_longest_address_is_the_kernels():
+    # sizeof(struct sockaddr_storage)
+    assert MAX_ADDRESS_BYTES == 128
+
+
 def test_ipv4_address_of_fifteen_bytes_is_too_short():
     said = decide_connect(POLICY, TCP, v4("10.1.0.4", 443)[:15])
     assert (said.is_allowed, said.error, said.reason) == (False, errno.EINVAL, "too short for an address")
@@ -124,7 +131,9 @@ def test_address_without_a_family_is_too_short(raw: bytes):
     assert (said.is_allowed, said.error, said.address) == (False, errno.EINVAL, f"{len(raw)} bytes")
 
 
-@pytest.mark.parametrize(("facts", "raw"), [(TCP6, v4("10.1.0.4", 443)), (TCP, v6("fd00::5", 9000)), (TCP, bytes(16))])
+@pytest.mark.parametrize(
+    ("facts", "raw"), [(TCP6, v4("10.1.0.4", 443)), (TCP, v6("fd00::5", 9000)), (TCP, bytes(16)), (TCP, b"\x0a\0")]
+)
 def test_address_of_another_family_is_refused_so_nothing_is_disconnected_or_reread(facts: SocketFacts, raw: bytes):
     said = decide_connect(POLICY, facts, raw)
     assert (said.is_allowed, said.error) == (False, errno.EAFNOSUPPORT)
@@ -222,6 +231,30 @@ def test_unix_socket_may_listen_where_its_bind_was_allowed():
     assert decide_listen(POLICY, UNIX, b"\x01\x00/data/out/s\0").is_allowed
 
 
+@pytest.mark.parametrize(
+    ("facts", "peer", "is_allowed"),
+    [
+        (TCP, v4("10.1.0.4", 50000), True),
+        (TCP, v4("127.0.0.1", 50000), True),
+        (TCP, v4("10.1.0.6", 443), False),
+        (TCP6, v6("fd00::5", 1), True),
+        (TCP6, v6("::ffff:10.1.0.5", 1), True),
+        (TCP6, v6("::ffff:10.1.0.6", 1), False),
+        (TCP6, v6("::", 1), False),
+    ],
+)
+def test_connection_comes_in_from_an_endpoint_at_any_of_its_ports(facts: SocketFacts, peer: bytes, is_allowed: bool):
+    said = decide_accept(POLICY, facts, peer)
+    assert said.is_allowed == is_allowed
+    assert said.reason == ("comes from an allowed endpoint" if is_allowed else "not the address of an allowed endpoint")
+    assert said.address.endswith(f":{struct.unpack('>H', peer[2:4])[0]}")
+
+
+def test_connection_by_a_unix_socket_comes_in_and_an_unreadable_one_does_not():
+    assert decide_accept(POLICY, UNIX, b"").is_allowed
+    assert decide_accept(POLICY, TCP, b"").error == errno.EINVAL
+
+
 @pytest.mark.parametrize("kind", [1, 5])
 def test_path_of_a_unix_address_ends_at_its_zero(kind: int):
     facts = SocketFacts(family=1, type=kind, protocol=0)
@@ -261,7 +294,8 @@ def test_datagram_socket_of_unix_is_refused_whatever_its_address():
 def test_unix_connect_goes_by_the_file_and_not_by_its_name():
     mine, service, other = (FileIdentity(device=1, inode=one) for one in (10, 20, 30))
     listed = [(PathRule(path="/run/broker", source="agreement A"), service)]
-    assert decide_unix_connect("/x", mine, [mine], listed).reason == "a socket of this command"
+    own = decide_unix_connect("/x", mine, [mine], listed)
+    assert (own.is_allowed, own.reason) == (True, "a socket of this command")
     said = decide_unix_connect("/x", service, [mine], listed)
     assert said.is_allowed
     assert said.reason == "socket /run/broker (agreement A)"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import genba
 from genba.config import read_toml_text, to_toml
 from genba.errors import ConfigError, SandboxError
 from genba.trust.sandbox.policy import (
@@ -42,10 +43,27 @@ def test_any_port_to_listen_on_includes_one_that_the_kernel_picks():
 
 
 @pytest.mark.parametrize(
-    "text", ["10.0.0.1", "10.0.0.1:", ":443", "10.0.0.1:x", "10.0.0.1:1-", "10.0.0.1:-1", "fd00::5:9000", "[]:1", ""]
+    "text",
+    [
+        "10.0.0.1",
+        "10.0.0.1:",
+        ":443",
+        "10.0.0.1:x",
+        "10.0.0.1:1-",
+        "10.0.0.1:-1",
+        "fd00::5:9000",
+        "[]:1",
+        "",
+        "[fd00::5:1",
+        "fd00::5]:1",
+        "[10.0.0.1:1",
+        "10.0.0.1]:1",
+    ],
 )
 def test_text_that_is_no_endpoint_is_refused_with_what_was_expected(text: str):
-    with pytest.raises(SandboxError, match=r"expected HOST:PORT, HOST:LOW-HIGH or HOST:\*"):
+    with pytest.raises(
+        SandboxError, match=r"expected HOST:PORT, HOST:LOW-HIGH or HOST:\*|expected a name or an address"
+    ):
         parse_endpoint(text, "test")
 
 
@@ -71,6 +89,12 @@ def test_permission_without_a_source_is_refused():
         Endpoint(host="x", low_port=1, high_port=1, source="")
     with pytest.raises(ValueError, match="expected where this permission comes from"):
         PathRule(path="/a", source="")
+
+
+@pytest.mark.parametrize("host", ["", "a b", "a\n10.0.0.9 b", "ａ", "a/b"])
+def test_host_that_would_be_another_line_of_a_hosts_file_is_refused(host: str):
+    with pytest.raises(ValueError, match="expected a name or an address"):
+        Endpoint(host=host, low_port=1, high_port=1, source="test")
 
 
 def test_relative_path_is_refused():
@@ -99,7 +123,7 @@ def test_address_in_a_long_form_is_refused_because_it_would_never_match():
 )
 def test_address_that_is_not_one_host_is_no_endpoint(address: str, kind: str):
     one = Endpoint(host="x", low_port=1, high_port=1, source="test", addresses=(address,))
-    with pytest.raises(ValueError, match=f"is a {kind} address"):
+    with pytest.raises(ValueError, match=f"is an address of kind '{kind}'"):
         Policy(endpoints=(one,))
     # Listening on every address may be asked for.
     assert Policy(binds=(one,)).binds == (one,)
@@ -146,7 +170,7 @@ def test_name_without_an_address_is_refused_with_its_source():
 
 def test_name_that_leads_to_no_single_host_is_refused():
     policy = Policy(endpoints=(parse_endpoint("tricky:1", "test"),))
-    with pytest.raises(SandboxError, match=r"tricky: 169.254.169.254 is a link-local address"):
+    with pytest.raises(SandboxError, match=r"tricky: 169.254.169.254 is an address of kind 'link-local'"):
         policy.pin(lambda name: ["169.254.169.254"])
 
 
@@ -205,6 +229,8 @@ def test_runtime_paths_hold_no_home_no_temporary_folder_and_nothing_secret():
     assert not {"/", "/home", "/root", "/tmp", "/var", "/etc", "/etc/shadow", "/dev"} & (readable | writable)
     assert {"/dev/null", "/dev/shm"} <= writable
     assert "/usr" in readable
+    # What Python lists to find this package.
+    assert str(Path(genba.__file__).resolve().parents[1]) in readable
     assert not readable & writable
 
 

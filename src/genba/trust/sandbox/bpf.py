@@ -1,4 +1,4 @@
-"""The two filter programs that run in the kernel, built by hand: one over system calls, one over who may connect to us.
+"""The filter over system calls that runs in the kernel, built by hand.
 
 A filter over system calls sees numbers, not memory: it can read a protocol or a flag, never the address that a pointer
 leads to. So it lets pass what is harmless by its numbers, and hands everything else to the supervisor (``USER_NOTIF``),
@@ -11,25 +11,21 @@ Read next: ``syscalls`` for the numbers, ``decide`` for what the supervisor says
 from __future__ import annotations
 
 import errno
-import ipaddress
 import struct
-from collections.abc import Iterable
 
-from genba.trust.sandbox.syscalls import NEWEST, REFUSED, X32_BIT, Architecture
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from genba.trust.sandbox.syscalls import NEWEST, REFUSED, SUPERVISED, X32_BIT, Architecture
 
 ALLOW, USER_NOTIF, ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
 
 # Where struct seccomp_data keeps things; both architectures are little-endian, so the low half of an argument is first.
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 
-_LOAD_WORD, _LOAD_BYTE, _AND, _SHIFT_RIGHT = 0x20, 0x30, 0x54, 0x74
-_JUMP_ALWAYS, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN = 0x05, 0x15, 0x25, 0x45, 0x06
+_LOAD_WORD, _AND, _RETURN = 0x20, 0x54, 0x06
+_JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT = 0x15, 0x25, 0x45
 
 #: families, types and protocols. Source: include/linux/socket.h, include/linux/net.h, include/uapi/linux/in.h
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
-SOCK_STREAM, SOCK_RAW, SOCK_DGRAM, SOCK_SEQPACKET, _TYPE_MASK = 1, 3, 2, 5, 0xF
+SOCK_STREAM, SOCK_SEQPACKET, _TYPE_MASK = 1, 5, 0xF
 IPPROTO_TCP, NETLINK_ROUTE = 6, 0
 MSG_FASTOPEN = 0x20000000
 #: clone flags that make a namespace (new mount, cgroup, UTS, IPC, user, PID, network). Source: linux/sched.h
@@ -45,7 +41,6 @@ SOCKET_OPTIONS: dict[tuple[int, int], str] = {
     (6, 23): "TCP_FASTOPEN carries data before anybody has decided",
     (6, 30): "TCP_FASTOPEN_CONNECT carries data before anybody has decided",
     (6, 31): "TCP_ULP turns the socket into another protocol",
-    (1, 44): "SO_LOCK_FILTER would keep the supervisor's filter off the socket",
     (1, 50): "SO_ATTACH_BPF brings code into the kernel",
     (1, 52): "SO_ATTACH_REUSEPORT_EBPF brings code into the kernel",
     (1, 83): "SO_PASSRIGHTS would let a listed service hand descriptors in",
@@ -97,7 +92,7 @@ def system_call_filter(architecture: Architecture) -> bytes:
     # A thread is made by every program; its flags lie in memory. Libraries fall back to clone, whose flags are seen.
     program.add(_JUMP_EQUAL, _known(architecture, "clone3"), 0, 1)
     program.add(_RETURN, ERRNO | errno.ENOSYS)
-    for name in ("connect", "bind", "listen", *REFUSED):
+    for name in (*SUPERVISED, *REFUSED):
         number = architecture.number(name)
         if number is not None:
             program.add(_JUMP_EQUAL, number, 0, 1)
@@ -111,36 +106,6 @@ def system_call_filter(architecture: Architecture) -> bytes:
     _add_setsockopt(program, _known(architecture, "setsockopt"))
     _add_ioctl(program, _known(architecture, "ioctl"))
     program.add(_RETURN, ALLOW)
-    return program.assemble()
-
-
-def inbound_filter(peers: Iterable[IPAddress]) -> bytes:
-    """Return a socket filter that lets packets of ``peers`` in and drops all others, before any handshake.
-
-    Args:
-        peers: IPv4 and IPv6 addresses; an IPv4 peer of a socket that speaks both is seen as IPv4.
-    """
-    v4 = sorted({int(one) for one in peers if one.version == 4})
-    v6 = sorted({int(one) for one in peers if one.version == 6})
-    program = _Program()
-    network_header = 0xFFFFFFFF & -0x100000  # SKF_NET_OFF: offsets count from the IP header
-    program.add(_LOAD_BYTE, network_header)
-    program.add(_SHIFT_RIGHT, 4)
-    program.add(_JUMP_EQUAL, 4, 1, 0)
-    program.add(_JUMP_ALWAYS, 2 * len(v4) + 2)
-    program.add(_LOAD_WORD, network_header + 12)
-    for one in v4:
-        program.add(_JUMP_EQUAL, one, 0, 1)
-        program.add(_RETURN, 0xFFFFFFFF)
-    program.add(_RETURN, 0)
-    # Offsets 8 to 23 of an IPv6 header are the source; version 4 never arrives here.
-    for one in v6:
-        words = struct.unpack(">4I", one.to_bytes(16, "big"))
-        for index, word in enumerate(words):
-            program.add(_LOAD_WORD, network_header + 8 + 4 * index)
-            program.add(_JUMP_EQUAL, word, 0, 1 + 2 * (3 - index))
-        program.add(_RETURN, 0xFFFFFFFF)
-    program.add(_RETURN, 0)
     return program.assemble()
 
 

@@ -95,9 +95,11 @@ def _start(
     kernel.forbid_new_privileges()
     kernel.drop_capabilities()
     readable, writable = [one.path for one in policy.readable], [one.path for one in policy.writable]
-    landlock.restrict_files(readable, writable, may_make_sockets=True)
+    landlock.restrict_files(readable, writable)
     program = system_call_filter(current_architecture())
     supervisor_id = os.getpid()
+    # What arrives before there is a command to pass it on to waits until there is.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -139,10 +141,11 @@ def _become(
     kernel.close_all_on_exec(3)
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
-    landlock.restrict_files(readable, writable, may_make_sockets=False)
+    landlock.restrict_files(readable, writable)
     landlock.cut_off()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     listener = kernel.install_filter(program)
     parent.sendall(b"L" + struct.pack("<i", listener))
     if parent.recv(1) != b"G":
@@ -160,6 +163,7 @@ def _supervise(child: int, listener: int, supervisor: Supervisor) -> int:
 
     for number in _FORWARDED:
         signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     # A terminal sends these to the command as well; the supervisor ends when the command does.
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
@@ -170,6 +174,8 @@ def _supervise(child: int, listener: int, supervisor: Supervisor) -> int:
     while True:
         events = dict(waiting.poll(_POLL_MS))
         _reap_orphans(child)
+        if supervisor.failure is not None:
+            raise StorageError(f"the supervisor failed: {supervisor.failure}") from supervisor.failure
         if ended in events:
             os.close(ended)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

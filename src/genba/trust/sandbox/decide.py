@@ -138,6 +138,18 @@ def decide_listen(policy: Policy, facts: SocketFacts, local: bytes) -> Decision:
     return Decision(is_allowed=True, reason=f"bind {rule} ({rule.source})", address=str(found))
 
 
+def decide_accept(policy: Policy, facts: SocketFacts, peer: bytes) -> Decision:
+    """Decide whether a connection from the raw address ``peer`` may come in through a socket that listens."""
+    if facts.family == AF_UNIX:
+        return Decision(is_allowed=True, reason="came in by a socket of this command", address="unix")
+    found = _host(facts, peer)
+    if isinstance(found, Decision):
+        return found
+    if found.address not in policy.peers():
+        return _refuse("not the address of an allowed endpoint", str(found))
+    return Decision(is_allowed=True, reason="comes from an allowed endpoint", address=str(found))
+
+
 def unix_path(facts: SocketFacts, raw: bytes) -> str | Decision:
     """Return the path of a unix socket's address, or the refusal of an address that has none."""
     if facts.type not in (SOCK_STREAM, SOCK_SEQPACKET):

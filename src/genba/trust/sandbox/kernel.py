@@ -18,7 +18,9 @@ from genba.trust.sandbox.syscalls import current_architecture
 
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_GET_ACTION_AVAILABLE, _SECCOMP_GET_SIZES = 1, 2, 3
 _NEW_LISTENER, _WAIT_KILLABLE = 1 << 3, 1 << 5
-_RECEIVE, _SEND, _ID_VALID = 0xC0502100, 0xC0182101, 0x40082102
+_RECEIVE, _SEND, _ID_VALID, _ADD_DESCRIPTOR = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103
+_ANSWER_WITH_IT = 1 << 1
+_SOCK_NONBLOCK, _SOCK_CLOEXEC = 0x800, 0x80000
 _NOTIFICATION, _RESPONSE = struct.Struct("<QIIiIQ6Q"), struct.Struct("<Qqii")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
@@ -147,6 +149,21 @@ def read_memory(process_id: int, address: int, length: int) -> bytes:
     return buffer.raw
 
 
+def write_memory(process_id: int, address: int, data: bytes) -> None:
+    """Write into another process's memory.
+
+    Raises:
+        OSError: nothing is there, or that process may not be written into.
+    """
+    buffer = ctypes.create_string_buffer(data, len(data))
+    local, remote = _Span(ctypes.addressof(buffer), len(data)), _Span(address, len(data))
+    got = _libc.process_vm_writev(
+        process_id, ctypes.byref(local), ctypes.c_ulong(1), ctypes.byref(remote), ctypes.c_ulong(1), ctypes.c_ulong(0)
+    )
+    if got != len(data):
+        _raise("process_vm_writev")
+
+
 def copy_descriptor(thread_id: int, process_id: int, descriptor: int) -> int:
     """Return a descriptor of our own for what ``descriptor`` is in another process's thread."""
     try:
@@ -184,15 +201,24 @@ def local_address(descriptor: int) -> bytes:
     return buffer.raw[: length.value]
 
 
-def attach_filter(descriptor: int, program: bytes) -> None:
-    """Put a filter over what a socket receives, for good: it is locked, and sockets accepted from it inherit it."""
-    lines = ctypes.create_string_buffer(program, len(program))
-    filter_ = _Program(len(program) // 8, ctypes.addressof(lines))
-    attach, lock, level, one = 26, 44, 1, ctypes.c_int(1)
-    if _libc.setsockopt(descriptor, level, attach, ctypes.byref(filter_), ctypes.c_uint(ctypes.sizeof(filter_))) < 0:
-        _raise("SO_ATTACH_FILTER")
-    if _libc.setsockopt(descriptor, level, lock, ctypes.byref(one), ctypes.c_uint(4)) < 0:
-        _raise("SO_LOCK_FILTER")
+def accept(descriptor: int, *, is_blocking: bool) -> tuple[int, bytes, int]:
+    """Take the next connection; return its descriptor and the raw address of its other end, or -1 and the errno."""
+    buffer, length = ctypes.create_string_buffer(128), ctypes.c_uint(128)
+    flags = _SOCK_CLOEXEC | (0 if is_blocking else _SOCK_NONBLOCK)
+    out = _libc.accept4(descriptor, buffer, ctypes.byref(length), ctypes.c_int(flags))
+    return (-1, b"", ctypes.get_errno()) if out < 0 else (out, buffer.raw[: length.value], 0)
+
+
+def hand_in(listener: int, notification_id: int, descriptor: int, *, is_closed_on_exec: bool) -> int:
+    """Let a waiting call return a copy of our ``descriptor``; return 0 or the errno, where it still waits."""
+    flags = _SOCK_CLOEXEC if is_closed_on_exec else 0
+    try:
+        fcntl.ioctl(
+            listener, _ADD_DESCRIPTOR, struct.pack("<QIIII", notification_id, _ANSWER_WITH_IT, descriptor, 0, flags)
+        )
+    except OSError as error:
+        return error.errno or 1
+    return 0
 
 
 def forbid_new_privileges() -> None:

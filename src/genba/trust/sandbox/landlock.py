@@ -29,7 +29,7 @@ _ALL_FILE_RIGHTS = (1 << 16) - 1
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 #: No device files: making one is a way to the disk behind it.
 _WRITE = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_FIFO | _MAKE_SYM | _REFER
-_WRITE |= _TRUNCATE | _IOCTL_DEV
+_WRITE |= _MAKE_SOCK | _TRUNCATE | _IOCTL_DEV
 #: What a rule on something that is not a folder may say.
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
@@ -49,13 +49,12 @@ def abi_version() -> int:
         return 0
 
 
-def restrict_files(readable: Iterable[str], writable: Iterable[str], *, may_make_sockets: bool) -> None:
+def restrict_files(readable: Iterable[str], writable: Iterable[str]) -> None:
     """Leave this thread and its children only files beneath these paths.
 
     Args:
         readable: paths that may be read and executed.
         writable: paths that may also be written.
-        may_make_sockets: whether unix sockets may be made beneath the writable ones.
 
     Raises:
         SandboxError: a path is not there.
@@ -66,7 +65,7 @@ def restrict_files(readable: Iterable[str], writable: Iterable[str], *, may_make
         for path in readable:
             _add_rule(ruleset, path, _READ)
         for path in writable:
-            _add_rule(ruleset, path, _WRITE | (_MAKE_SOCK if may_make_sockets else 0))
+            _add_rule(ruleset, path, _WRITE)
         kernel.call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

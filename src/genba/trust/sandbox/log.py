@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import time
 import uuid
 from collections import Counter
@@ -47,6 +48,7 @@ class EgressLog:
         self._sync = sync
         self._last: tuple[Any, ...] = ()
         self._last_s, self._repeated = 0.0, 0
+        self._lock = threading.Lock()
         try:
             # Not through a link: whoever may write the folder could make it lead elsewhere.
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
@@ -68,6 +70,10 @@ class EgressLog:
 
     def attempt(self, operation: str, decision: Decision, *, process: int, program: str) -> None:
         """Write one attempt; an attempt that repeats the last within a second is counted, not written again."""
+        with self._lock:
+            self._attempt(operation, decision, process, program)
+
+    def _attempt(self, operation: str, decision: Decision, process: int, program: str) -> None:
         verdict = "allowed" if decision.is_allowed else "refused"
         self.counts[verdict] += 1
         same = (operation, verdict, decision.address, decision.reason, process)
@@ -120,7 +126,9 @@ class EgressLog:
         data = (json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n").encode()
         try:
             if os.write(self._file, data) != len(data):
-                raise StorageError(f"{self.path}: the disk took only a part of a line; the command is stopped")
+                raise StorageError(
+                    f"{self.path}: the disk took only a part of a line; without a log the command is stopped"
+                )
             if self._sync == "line":
                 os.fsync(self._file)
         except OSError as error:

@@ -46,6 +46,8 @@ class Endpoint:
     """IPv4 and IPv6 addresses in their short form, pinned; empty until a name has been resolved."""
 
     def __post_init__(self) -> None:
+        if not self.host or not all(one.isascii() and (one.isalnum() or one in "-._:") for one in self.host):
+            raise ValueError(f"got host {self.host!r}, expected a name or an address")
         if not 0 <= self.low_port <= self.high_port <= 65535:
             raise ValueError(f"{self.host}: got ports {self.low_port} to {self.high_port}, expected 0 to 65535, rising")
         if not self.source:
@@ -144,17 +146,11 @@ def parse_endpoint(text: str, source: str, *, to_listen_on: bool = False) -> End
     Raises:
         SandboxError: the text is none of these.
     """
-    host, colon, ports = text.rpartition(":")
+    host, _, ports = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     low, dash, high = ("0" if to_listen_on else "1", "-", "65535") if ports == "*" else ports.partition("-")
-    if (
-        not colon
-        or not bare
-        or (":" in bare and not bracketed)
-        or not low.isdecimal()
-        or (dash and not high.isdecimal())
-    ):
+    if (":" in bare and not bracketed) or not low.isdecimal() or (dash and not high.isdecimal()):
         raise SandboxError(f"got {text!r}, expected HOST:PORT, HOST:LOW-HIGH or HOST:*, an IPv6 host in brackets")
     try:
         addresses = (_address(bare),)
@@ -184,7 +180,8 @@ def runtime_paths() -> tuple[tuple[PathRule, ...], tuple[PathRule, ...]]:
 
     Paths that this computer does not have are left out. No home folder, no ``/tmp``, no disks.
     """
-    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parents[2]))
+    # The last is the folder that this package is imported from, which Python must be able to list.
+    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).resolve().parents[3]))
     readable = [*_SYSTEM, *(f"/etc/{name}" for name in _ETC.split()), *_DEVICES_READ, *python]
     return _present(readable, "needed to run programs"), _present(_DEVICES_WRITTEN, "needed to run programs")
 
@@ -230,4 +227,4 @@ def _check_reachable(host: str, text: str) -> None:
         "broadcast": text == "255.255.255.255",
     }
     if kind := next((kind for kind, holds in kinds.items() if holds), None):
-        raise ValueError(f"{host}: {text} is a {kind} address; expected the address of one host")
+        raise ValueError(f"{host}: {text} is an address of kind {kind!r}; expected the address of one host")

@@ -11,25 +11,27 @@ Read next: ``decide`` for what is said, ``confine`` for the process that this ru
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
+import select
 import signal
 import socket
 import stat
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from genba.errors import StorageError
+from genba.errors import GenbaError, StorageError
 from genba.trust.sandbox import kernel
-from genba.trust.sandbox.bpf import AF_UNIX, IPAddress, inbound_filter
+from genba.trust.sandbox.bpf import AF_UNIX
 from genba.trust.sandbox.decide import (
     MAX_ADDRESS_BYTES,
     Decision,
     FileIdentity,
     SocketFacts,
+    decide_accept,
     decide_bind,
     decide_call,
     decide_connect,
@@ -40,12 +42,17 @@ from genba.trust.sandbox.decide import (
 )
 from genba.trust.sandbox.log import FREE_REFUSALS, REFUSAL_PAUSE_S, EgressLog
 from genba.trust.sandbox.policy import PathRule, Policy
-from genba.trust.sandbox.syscalls import X32_BIT, Architecture
+from genba.trust.sandbox.syscalls import SUPERVISED, X32_BIT, Architecture
 
-#: Connections that wait for their other end at the same time; beyond it a connect fails with EAGAIN.
-MAX_WAITING = 256
+#: Calls that wait for another host at the same time; one more fails with EAGAIN.
+MAX_WAITING = 1024
 
-_SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN, _SO_LOCK_FILTER, _SO_PASSRIGHTS = 3, 38, 39, 44, 83
+_SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN, _SO_PASSRIGHTS = 3, 38, 39, 83
+_SOCK_NONBLOCK, _SOCK_CLOEXEC = 0x800, 0x80000
+#: How often an accept that waits looks whether its caller got a signal, in milliseconds.
+_ACCEPT_POLL_MS = 200
+#: Lets the kernel deliver a signal and then repeat the call or not, as the program asked. Source: include/linux/errno.h
+_ERESTARTSYS = 512
 _CLOCK_REALTIME_COARSE = 5
 
 
@@ -64,11 +71,11 @@ class Supervisor:
 
     def __init__(self, listener: int, policy: Policy, log: EgressLog, architecture: Architecture) -> None:
         self._listener, self._policy, self._log, self._architecture = listener, policy, log, architecture
-        peers: list[IPAddress] = [ipaddress.ip_address(one) for one in policy.peers()]
-        self._inbound = inbound_filter(peers)
         self._home = os.open(".", os.O_PATH | os.O_CLOEXEC)
         self._own: dict[FileIdentity, int] = {}
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+        #: What went wrong on a thread of its own; the run ends with it.
+        self.failure: Exception | None = None
         self._free_refusals, self._refilled_s = float(FREE_REFUSALS), time.monotonic()
 
     def answer_next(self) -> None:
@@ -105,11 +112,12 @@ class Supervisor:
 
     def _answer(self, caller: _Caller) -> None:
         name = self._name(caller.notification)
-        if name not in ("connect", "bind", "listen"):
+        if name not in SUPERVISED:
             self._refuse(caller, name, decide_call(name, caller.notification.arguments))
             return
         arguments = caller.notification.arguments
-        raw = b"" if name == "listen" else self._copy_address(caller, arguments[1], _signed(arguments[2]))
+        has_address = name in ("connect", "bind")
+        raw = self._copy_address(caller, arguments[1], _signed(arguments[2])) if has_address else b""
         descriptor = kernel.copy_descriptor(caller.notification.thread_id, caller.process_id, _signed(arguments[0]))
         with socket.socket(fileno=descriptor) as own:
             # Only now is it certain that memory and descriptor were those of the thread that waits.
@@ -130,8 +138,10 @@ class Supervisor:
                 decision = decide_bind(self._policy, facts, raw)
                 if self._note(caller, name, decision):
                     self._respond(caller, kernel.bind(own.fileno(), decision.raw))
-            else:
+            elif name == "listen":
                 self._listen(caller, own, facts, _signed(arguments[1]))
+            else:
+                self._accept(caller, own, facts, arguments[3] & 0xFFFFFFFF if name == "accept4" else 0)
 
     def _copy_address(self, caller: _Caller, address: int, length: int) -> bytes:
         if not 0 <= length <= MAX_ADDRESS_BYTES:
@@ -147,35 +157,101 @@ class Supervisor:
         descriptor = own.detach()
         if not os.get_blocking(descriptor):
             self._finish_connect(caller, descriptor, raw, held)
-        elif self._waiting.acquire(blocking=False):
-            arguments = (caller, descriptor, raw, held, True)
-            threading.Thread(target=self._finish_connect, args=arguments, daemon=True).start()
         else:
-            for one in (descriptor, *held):
-                os.close(one)
-            self._respond(caller, errno.EAGAIN)
+            self._on_a_thread(self._finish_connect, caller, (descriptor, *held), descriptor, raw, held)
 
-    def _finish_connect(
-        self, caller: _Caller, descriptor: int, raw: bytes, held: tuple[int, ...], is_thread: bool = False
-    ) -> None:
-        if is_thread:
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    def _finish_connect(self, caller: _Caller, descriptor: int, raw: bytes, held: tuple[int, ...]) -> None:
         try:
             self._respond(caller, kernel.connect(descriptor, raw))
         finally:
             for one in (descriptor, *held):
                 os.close(one)
-            if is_thread:
+
+    def _on_a_thread(
+        self, function: Callable[..., None], caller: _Caller, owned: tuple[int, ...], *arguments: Any
+    ) -> None:
+        """Call ``function``, which closes what it was given, on a thread of its own; where too many wait, fail the call."""
+        if not self._waiting.acquire(blocking=False):
+            for one in owned:
+                os.close(one)
+            self._respond(caller, errno.EAGAIN)
+            return
+
+        def work() -> None:
+            # Signals are for the thread that supervises; one here would break off a connect.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                function(caller, *arguments)
+            except (GenbaError, OSError) as error:
+                self.failure = error
+                self._respond(caller, errno.EPERM)
+            finally:
                 self._waiting.release()
+
+        threading.Thread(target=work, daemon=True).start()
 
     def _listen(self, caller: _Caller, own: socket.socket, facts: SocketFacts, backlog: int) -> None:
         decision = decide_listen(self._policy, facts, kernel.local_address(own.fileno()))
-        if not self._note(caller, "listen", decision):
+        if self._note(caller, "listen", decision):
+            self._respond(caller, kernel.listen(own.fileno(), backlog))
+
+    def _accept(self, caller: _Caller, own: socket.socket, facts: SocketFacts, flags: int) -> None:
+        """Take a connection for the command, here or on a thread of its own where the socket would wait for one."""
+        if flags & ~(_SOCK_NONBLOCK | _SOCK_CLOEXEC):
+            self._respond(caller, errno.EINVAL)
             return
-        # The command may not lock filters itself, so one that is locked is ours from an earlier listen.
-        if facts.family != AF_UNIX and not own.getsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER):
-            kernel.attach_filter(own.fileno(), self._inbound)
-        self._respond(caller, kernel.listen(own.fileno(), backlog))
+        listening = own.detach()
+        if not os.get_blocking(listening):
+            self._accept_from(caller, listening, facts, flags, False)
+        else:
+            self._on_a_thread(self._accept_from, caller, (listening,), listening, facts, flags, True)
+
+    def _accept_from(self, caller: _Caller, listening: int, facts: SocketFacts, flags: int, is_waiting: bool) -> None:
+        try:
+            ready = select.poll()
+            ready.register(listening, select.POLLIN)
+            while True:
+                if is_waiting and not ready.poll(_ACCEPT_POLL_MS):
+                    if not kernel.is_waiting(self._listener, caller.notification.id):
+                        return
+                    if _has_signal(caller.notification.thread_id):
+                        self._respond(caller, _ERESTARTSYS)
+                        return
+                    continue
+                taken, peer, error = kernel.accept(listening, is_blocking=not flags & _SOCK_NONBLOCK)
+                if error:
+                    self._respond(caller, error)
+                    return
+                try:
+                    decision = decide_accept(self._policy, facts, peer)
+                    if not decision.is_allowed:
+                        self._slow_down()
+                    self._write(caller, "accept", decision)
+                    if decision.is_allowed:
+                        self._hand_in(caller, taken, peer, is_closed_on_exec=bool(flags & _SOCK_CLOEXEC))
+                        return
+                finally:
+                    os.close(taken)
+        finally:
+            os.close(listening)
+
+    def _hand_in(self, caller: _Caller, taken: int, peer: bytes, *, is_closed_on_exec: bool) -> None:
+        """Give the command a connection, and the address of its other end where it asked for that."""
+        _, place, length_place, *_ = caller.notification.arguments
+        thread_id = caller.notification.thread_id
+        if not kernel.is_waiting(self._listener, caller.notification.id):
+            return
+        if place:
+            try:
+                room = max(struct.unpack("<i", kernel.read_memory(thread_id, length_place, 4))[0], 0)
+                kernel.write_memory(thread_id, length_place, struct.pack("<i", len(peer)))
+                if peer[:room]:
+                    kernel.write_memory(thread_id, place, peer[:room])
+            except OSError as error:
+                self._respond(caller, error.errno or errno.EFAULT)
+                return
+        if error := kernel.hand_in(self._listener, caller.notification.id, taken, is_closed_on_exec=is_closed_on_exec):
+            self._respond(caller, error)
 
     def _unix_connect(self, caller: _Caller, own: socket.socket, facts: SocketFacts, raw: bytes) -> None:
         path = unix_path(facts, raw)
@@ -271,17 +347,24 @@ class Supervisor:
         if not decision.is_allowed:
             self._refuse(caller, operation, decision)
             return False
-        self._log.attempt(operation, decision, process=caller.process_id, program=caller.program)
+        self._write(caller, operation, decision)
         return True
 
     def _refuse(self, caller: _Caller, operation: str, decision: Decision) -> None:
+        self._slow_down()
+        self._write(caller, operation, decision)
+        self._respond(caller, decision.error)
+
+    def _slow_down(self) -> None:
+        """Wait where refusals come faster than their log lines should."""
         now_s = time.monotonic()
         refill = (now_s - self._refilled_s) / REFUSAL_PAUSE_S
         self._free_refusals, self._refilled_s = min(FREE_REFUSALS, self._free_refusals + refill) - 1, now_s
         if self._free_refusals < 0:
             time.sleep(REFUSAL_PAUSE_S)
+
+    def _write(self, caller: _Caller, operation: str, decision: Decision) -> None:
         self._log.attempt(operation, decision, process=caller.process_id, program=caller.program)
-        self._respond(caller, decision.error)
 
     def _respond(self, caller: _Caller, error: int) -> None:
         kernel.respond(self._listener, caller.notification.id, error=error)
@@ -309,6 +392,17 @@ def _look_up(notification: kernel.Notification) -> _Caller:
         program=facts["Name"],
         umask=int(facts["Umask"], 8),
     )
+
+
+def _has_signal(thread_id: int) -> bool:
+    """Return whether a thread that waits has a signal to handle."""
+    try:
+        with open(f"/proc/{thread_id}/status", encoding="utf-8", errors="backslashreplace") as file:
+            facts = dict(line.split(":\t", 1) for line in file if line.startswith(("Sig", "Shd")))
+    except OSError:
+        return False
+    pending, shared, blocked, caught = (int(facts[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk", "SigCgt"))
+    return bool((pending | shared) & ~blocked & caught)
 
 
 def _identity(descriptor: int) -> FileIdentity:

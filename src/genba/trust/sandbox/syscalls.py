@@ -29,6 +29,8 @@ _NUMBERS: dict[str, tuple[int, int | None]] = {
     "sendmsg": (46, 211),
     "bind": (49, 200),
     "listen": (50, 201),
+    "accept": (43, 202),
+    "accept4": (288, 242),
     "socketpair": (53, 199),
     "setsockopt": (54, 208),
     "sendmmsg": (307, 269),
@@ -141,6 +143,9 @@ _GROUPS: dict[str, str] = {
         "clock_adjtime"
     ),
 }
+
+#: Calls that the supervisor decides by address and makes itself.
+SUPERVISED = ("connect", "bind", "listen", "accept", "accept4")
 
 #: name of a call that is refused whatever its arguments are -> why
 REFUSED: dict[str, str] = {name: reason for reason, names in _GROUPS.items() for name in names.split()}
