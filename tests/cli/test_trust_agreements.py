@@ -21,6 +21,12 @@ TRAIN = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """No line is broken, whatever the terminal and however long the folder's name."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as end:
         main(list(arguments))
