@@ -20,6 +20,7 @@ import hashlib
 import io
 import logging
 import math
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,9 +222,11 @@ def _load(path: Path, digest: Any) -> np.ndarray:
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell() or dtype.itemsize < 1:
             raise ValueError(f"{dtype}{list(shape)} do not fill {len(data) - file.tell()} bytes")
         return np.load(io.BytesIO(data), allow_pickle=False)
-    # What Python's own parser makes of a hostile header is in the second line.
-    except (ValueError, EOFError, TypeError, OSError,
-            SyntaxError, RecursionError, MemoryError, OverflowError) as error:  # fmt: skip
+    # The second line is what Python's own parser makes of a hostile header.
+    except (
+        *(ValueError, EOFError, TypeError, OSError),
+        *(SyntaxError, tokenize.TokenError, RecursionError, MemoryError, OverflowError),
+    ) as error:
         raise FormatError(path, f"not a NumPy array ({error}); expected one of comma2k19") from error
 
 
