@@ -26,12 +26,14 @@ demo: .venv/.set-up ## Record, train, deploy, judge and report, all three machin
 test: .venv/.set-up ## Run every test on two processes
 	@$(BIN)/python -m pytest -n 2
 
-check: .venv/.set-up ## Format, lint, import arrows, types, and the README's table
+check: .venv/.set-up ## Format, lint, import arrows, types, and the generated tables
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyrefly check
 	$(BIN)/genba report readme --check
+	$(BIN)/genba report stores --check
+	$(BIN)/genba report readers --check
 
 format: .venv/.set-up ## Format and mend what ruff can mend
 	$(BIN)/ruff format .

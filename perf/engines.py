@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("--flow-steps", type=int, default=4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for name in arguments.embodiment or [i for i in EMBODIMENTS if not i.startswith("vehicle/toyota")]:
+    for name in arguments.embodiment or [
+        i for i in EMBODIMENTS if not i.startswith(("vehicle/toyota", "factory/skab"))
+    ]:
         measure(load_embodiment(name), arguments.preset, arguments.rounds, arguments.flow_steps)
 
 

@@ -15,6 +15,7 @@ import math
 import tomllib
 import types
 import typing
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -113,6 +114,8 @@ def _inline(value: Any) -> str:
     if isinstance(value, str):
         # A JSON string is a TOML basic string, but for the one control character that JSON does not escape.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, date):
+        return value.isoformat()
     return repr(value)
 
 
@@ -151,9 +154,13 @@ def _show(value: Any) -> str:
 def _name(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"a list of {_name(get_args(hint)[0])}"
-    return {str: "a string", int: "an integer", float: "a number", bool: "true or false"}.get(
-        hint, getattr(hint, "__name__", str(hint))
-    )
+    return {
+        str: "a string",
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        date: "a date such as 2027-03-31",
+    }.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def _join(path: str, key: str) -> str:

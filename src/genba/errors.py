@@ -12,9 +12,14 @@ A message says where, what was got, what was expected, and what to do next::
     │   │   └── FormatError     bytes of a foreign log that its format does not allow
     │   ├── SealError           sealed bytes were changed, cut or moved
     │   ├── KeyUnavailableError     a key is missing, destroyed or not the one that wrapped
-    │   └── StorageError        writing failed (a full disk); what was stored before is intact
+    │   └── StorageError        a disk or an endpoint refused (full, no answer); what was stored is intact
     ├── CheckpointError     a checkpoint is missing, damaged, or of another architecture
     ├── BundleError         a bundle is damaged or made for another embodiment
+    ├── PermissionDeniedError    no agreement allows what was asked, or one forbids it
+    ├── SandboxError        a command cannot be confined as asked
+    ├── LedgerError         a ledger, its heads or its proofs do not hold together
+    ├── SignatureError      a signature, or the key for it, is missing, wrong or not trusted
+    ├── PassportError       a model's passport is missing, altered, revoked, or does not allow this use
     ├── SimulatorError      a simulator could not start or broke off
     └── VerificationError   an independent verifier contradicts a reported outcome
 
@@ -78,7 +83,7 @@ class KeyUnavailableError(DataError):
 
 
 class StorageError(DataError):
-    """Writing failed; everything stored before is intact."""
+    """A disk or an endpoint refused to write, or to answer; everything stored before is intact."""
 
 
 class CheckpointError(GenbaError):
@@ -87,6 +92,26 @@ class CheckpointError(GenbaError):
 
 class BundleError(GenbaError):
     """A bundle that is damaged or made for another embodiment."""
+
+
+class PermissionDeniedError(GenbaError):
+    """No agreement allows what was asked, or one forbids it; nothing was done."""
+
+
+class SandboxError(GenbaError):
+    """A command that cannot be confined as asked; it was not run."""
+
+
+class LedgerError(GenbaError):
+    """A ledger, its heads or its proofs that do not hold together, or what cannot be entered into one."""
+
+
+class SignatureError(GenbaError):
+    """A signature, or the key for it, that is missing, wrong or not trusted."""
+
+
+class PassportError(GenbaError):
+    """A model's passport that is missing, altered or revoked, or that does not allow this use."""
 
 
 class SimulatorError(GenbaError):

@@ -18,6 +18,7 @@ EMBODIMENTS: dict[str, str] = {
     "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
     "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
+    "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
 }
 
 #: Task id -> the ``Task`` object.
@@ -30,13 +31,29 @@ TASKS: dict[str, str] = {
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
     "argoverse2": "genba.data.readers.argoverse2:Argoverse2Reader",
+    "asc": "genba.data.readers.asc:AscReader",
+    "blf": "genba.data.readers.blf:BlfReader",
+    "candump": "genba.data.readers.candump:CandumpReader",
     "comma2k19": "genba.data.readers.comma2k19:Comma2k19Reader",
+    "hdf5": "genba.data.readers.hdf5:Hdf5Reader",
     "kitti": "genba.data.readers.kitti:KittiReader",
+    "lerobot": "genba.data.readers.lerobot:LeRobotReader",
+    "mcap": "genba.data.readers.mcap:McapReader",
+    "mdf4": "genba.data.readers.mdf4:Mdf4Reader",
     "nuscenes": "genba.data.readers.nuscenes:NuScenesReader",
+    "parquet": "genba.data.readers.parquet:ParquetReader",
+    "ros2": "genba.data.readers.ros2:Ros2Reader",
+    "skab": "genba.data.readers.skab:SkabReader",
+    "table": "genba.data.readers.table:TableReader",
 }
 
 #: Writer name -> the ``Writer`` class.
-WRITERS: dict[str, str] = {}
+WRITERS: dict[str, str] = {
+    "hdf5": "genba.data.writers.hdf5:Hdf5Writer",
+    "lerobot": "genba.data.writers.lerobot:LeRobotWriter",
+    "mcap": "genba.data.writers.mcap:McapWriter",
+    "parquet": "genba.data.writers.parquet:ParquetWriter",
+}
 
 
 def resolve(entry: str) -> Any:

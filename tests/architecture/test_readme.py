@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from genba.report.readme import END, START, results_table
+from genba.report.stores import stores_table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/genba/**/*.md")])
@@ -41,3 +42,9 @@ def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z-]+)", "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)))
     assert named <= targets
+
+
+def test_the_table_of_stores_is_what_the_measurement_gives():
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    between = page.partition(START)[2].partition(END)[0].strip()
+    assert between == stores_table(ROOT / "docs" / "measurements" / "stores.json"), "run 'genba report stores'"

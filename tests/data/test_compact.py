@@ -14,6 +14,7 @@ from random_episodes import random_episode
 from genba.data.codecs import StorageChoices
 from genba.data.compact import LOCK_NAME, alone, compact, plan
 from genba.data.fsck import fsck_vault
+from genba.data.shard import ShardFile
 from genba.data.vault import Vault
 from genba.errors import CorruptShardError, StorageError
 from genba.spec.episode import Episode
@@ -107,6 +108,15 @@ def test_open_readers_and_old_entries_survive(three):
     np.testing.assert_array_equal(stored.decode().values, before[entries[0].episode_id].streams["lidar"].values)
     got = {entry.episode_id: three.shard(entry).episode() for entry in entries}
     assert_same(got, before)
+
+
+def test_episodes_of_one_shard_share_the_opened_file(three, monkeypatch):
+    list(compact(three))
+    opened, init = [], ShardFile.__init__
+    monkeypatch.setattr(ShardFile, "__init__", lambda self, *a, **k: (opened.append(self), init(self, *a, **k))[1])
+    kept = [three.shard(entry) for entry in three.entries()]
+    assert len(kept) == 3
+    assert len(opened) == 1
 
 
 def test_a_damaged_shard_stops_packing_and_nothing_is_lost(three):

@@ -129,6 +129,20 @@ def test_a_footer_that_is_lost_loses_nothing(packed):
     assert problems_of(packed) == []
 
 
+@pytest.mark.parametrize("copy", [0, 1], ids=["at the beginning", "in the footer"])
+def test_one_damaged_copy_of_the_wrapped_key_loses_nothing(packed, copy):
+    entries = packed.entries()
+    path = packed.path / entries[0].file
+    content = path.read_bytes()
+    parts = content.split(b'"wrapped_key":"')
+    assert len(parts) == 3
+    parts[copy + 1] = b"####" + parts[copy + 1][4:]
+    path.write_bytes(b'"wrapped_key":"'.join(parts))
+    (done,) = mend(packed)
+    assert (sorted(done.saved), done.damage, done.lost) == ([e.episode_id for e in entries], {}, {})
+    assert problems_of(packed) == []
+
+
 def test_a_file_of_noise_is_set_aside_with_its_episodes_named(packed):
     entries = packed.entries()
     path = packed.path / entries[0].file

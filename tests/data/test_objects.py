@@ -121,6 +121,14 @@ def test_another_host_finds_everything_from_the_objects(location, everything, tm
     assert Vault.open(location, embodiments=[everything]).entries()[-1].episode_id.endswith("000007")
 
 
+def test_a_machine_that_no_registry_knows_is_known_on_every_host(location, everything, tmp_path, monkeypatch):
+    here = Vault.open(location, create=True)
+    here.keep_embodiment(everything)
+    here.append(random_episode(everything, 0, num_steps=2))
+    monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
+    assert Vault.open(location).embodiment(everything.id) == everything
+
+
 def test_packed_on_one_host_and_read_on_another(location, everything, tmp_path, monkeypatch):
     here = filled(location, everything)
     monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
@@ -170,7 +178,10 @@ def test_no_vault_a_foreign_bucket_and_a_silent_endpoint_are_named(
     with pytest.raises(StorageError, match=r"could not write .* nothing of this was stored"):
         missing.append(random_episode(everything, 0, num_steps=2))
     assert missing.entries() == []
-    for wrong in ("gs://bucket/vault", "https://host/vault"):
+    silent = Vault(f"s3://bucket/vault{endpoint.rpartition(':')[0]}:1&region=us-east-1", embodiments=[everything])
+    with pytest.raises(StorageError, match="could not list"):
+        silent.shard_names()
+    for wrong in ("gs://bucket/vault", "https://host/vault", Path("s3://bucket/vault")):
         with pytest.raises(ConfigError, match="got a URL, expected a folder or one of s3://"):
             Storage(wrong)
     with pytest.raises(ConfigError, match="expected s3://bucket/prefix"):

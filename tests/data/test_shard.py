@@ -10,6 +10,7 @@ import pytest
 from random_episodes import random_episode
 
 from genba.data.codecs import StorageChoices
+from genba.data.salvage import DamagedShard
 from genba.data.shard import FORMAT, ShardFile
 from genba.data.vault import Vault
 from genba.errors import ConfigError, CorruptShardError, KeyUnavailableError
@@ -110,6 +111,44 @@ def test_every_byte_of_an_index_and_of_the_blocks_is_held(three):
             np.testing.assert_array_equal(got.streams[name].values, stream.values)
             np.testing.assert_array_equal(got.streams[name].times_ns, stream.times_ns)
     assert found > 20
+
+
+@pytest.mark.parametrize("encrypt", [True, False], ids=["sealed", "plain"])
+def test_no_damage_brings_anything_but_the_error_that_names_the_shard(tmp_path, everything, encrypt):
+    vault = Vault.open(tmp_path, create=True, embodiments=[everything], choices=StorageChoices(encrypt=encrypt))
+    vault.append(random_episode(everything, 0, num_steps=4))
+    entry = vault.entries()[0]
+    path, rng = vault.path / entry.file, np.random.default_rng(1)
+    good, refused = path.read_bytes(), 0
+    for _ in range(150):
+        damaged = bytearray(good)
+        for _ in range(int(rng.integers(1, 4))):
+            # Arrow's own bytes at both ends three times as often as their share.
+            at = int(rng.choice([rng.integers(len(good)), rng.integers(3000), len(good) - 1 - rng.integers(2000)]))
+            damaged[at] = int(rng.integers(256))
+        path.unlink()
+        path.write_bytes(damaged)
+        for read in (lambda: vault.shard(entry).episode(), lambda: DamagedShard(vault, entry.file).shard(entry)):
+            try:
+                read()
+            except (CorruptShardError, KeyUnavailableError) as error:
+                refused += path.name in str(error)
+    assert refused > 100
+
+
+def test_a_shard_that_is_not_sealed_may_claim_anything_and_gets_no_memory(tmp_path, everything):
+    vault = Vault.open(tmp_path, create=True, embodiments=[everything], choices=StorageChoices(encrypt=False))
+    vault.append(random_episode(everything, 0))
+    stored = vault.shard(vault.entries()[0]).streams
+    splits = stored["lidar"].splits.copy()
+    splits[-1] += 2**40
+    for lies in (
+        replace(stored["lidar"], splits=splits),
+        replace(stored["front"], shape=(2**21, 2**21, 3)),
+        replace(stored["joints"], bounds=stored["joints"].bounds + 2**50),
+    ):
+        with pytest.raises(CorruptShardError, match=r"which is too few|ends at byte .* of a file of"):
+            lies.decode()
 
 
 def test_a_stream_that_was_renamed_is_found(three):

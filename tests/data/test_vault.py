@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from random_episodes import random_episode
 
+from genba.data.catalog import Catalog
 from genba.data.codecs import StorageChoices
+from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
 from genba.data.points import POINT_STEP_M
 from genba.data.vault import Vault
@@ -269,12 +271,98 @@ def test_two_processes_append_at_the_same_time(tmp_path, everything):
     assert [p for p in fsck_vault(vault) if p] == []
 
 
+def test_processes_that_store_for_the_first_time_agree_on_the_key(tmp_path, everything, monkeypatch):
+    # No folder of keys yet: whoever comes first makes the owner's key, and all seal with it.
+    monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "keys"))
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=_append_many, args=(tmp_path / "vault", everything, range(first, 8, 4)))
+        for first in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["genba%2Fdefault.key"]
+    vault = Vault.open(tmp_path / "vault", embodiments=[everything])
+    assert len([vault.read(entry.episode_id) for entry in vault.entries()]) == 8
+
+
+def test_episodes_are_read_while_others_are_stored_and_packed(tmp_path, everything):
+    vault = Vault.open(tmp_path / "vault", create=True, embodiments=[everything])
+    expected = random_episode(everything, 100, num_steps=2)
+    vault.append(expected)
+    worker = multiprocessing.get_context("fork").Process(
+        target=_append_many, args=(tmp_path / "vault", everything, range(20))
+    )
+    worker.start()
+    rounds = 0
+    while worker.is_alive() or not rounds:
+        list(compact(vault))
+        for entry in vault.entries():
+            got = vault.shard(entry).episode()
+            assert got.metadata.episode_id == entry.episode_id
+        assert_same(vault.read(expected.metadata.episode_id), expected)
+        rounds += 1
+    assert worker.exitcode == 0
+    list(compact(vault))
+    assert len(vault.entries()) == 21
+    assert len(vault.shard_names()) == 1
+    assert [p for p in fsck_vault(vault) if p] == []
+
+
+def test_a_catalog_that_another_process_brings_up_to_date_does_not_cost_the_episode(vault, everything, monkeypatch):
+    other, insert = Vault.open(vault.path, embodiments=[everything]), Catalog.insert
+
+    def late(catalog, shard, rows):
+        monkeypatch.setattr(Catalog, "insert", insert)
+        assert other.rebuild() == 1
+        insert(catalog, shard, rows)
+
+    monkeypatch.setattr(Catalog, "insert", late)
+    vault.append(random_episode(everything, 0))
+    assert len(vault.read(vault.entries()[0].episode_id).streams)
+    assert [p for p in fsck_vault(vault) if p] == []
+
+
+@pytest.mark.parametrize("name", ["v", "v/", "./v", "inner/../v"])
+def test_a_folder_may_be_written_in_any_way(tmp_path, everything, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").mkdir()
+    vault = Vault.open(name, create=True, embodiments=[everything])
+    vault.append(random_episode(everything, 0, num_steps=2))
+    assert vault.shard_names() == [vault.entries()[0].file]
+    assert [p for p in fsck_vault(vault) if p] == []
+
+
+def test_a_vault_of_an_earlier_genba_is_refused_by_name(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection, connection:
+        connection.execute("CREATE TABLE episodes (episode_id TEXT)")
+    for create in (True, False):
+        with pytest.raises(DataError, match=r"got a catalog of version 1, expected 2; another Genba wrote this vault"):
+            Vault.open(tmp_path, create=create).entries()
+
+
+def test_frames_are_stored_as_whoever_opens_the_vault_asks(vault, everything):
+    pytest.importorskip("av")
+    episode = random_episode(everything, 3, num_steps=20)
+    film = Vault.open(vault.path, embodiments=[everything], choices=StorageChoices(camera="h264", group_length=4))
+    film.append(episode)
+    stored = film.shard(film.entries()[0]).streams["front"]
+    assert (stored.codec, stored.samples_per_block) == ("h264-444", 4)
+    # Whoever reads needs no choice: what was stored says how.
+    got = vault.read(episode.metadata.episode_id).streams["front"]
+    np.testing.assert_array_equal(got.values[5], stored.values(5, 6)[0])
+    # Even noise keeps at least 35 dB: a mean squared error below 255^2 / 10^3.5 = 20.6.
+    assert np.mean((got.values.astype(float) - episode.streams["front"].values) ** 2) < 20.6
+
+
 _KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from random_episodes import random_episode
 from genba.data import shard
-from genba.data.points import POINT_STEP_M
 from genba.data.vault import Vault
 from genba.spec.embodiment import load_embodiment
 
@@ -313,7 +401,6 @@ _FULL = """
 import resource, sys
 sys.path.insert(0, {tests!r})
 from random_episodes import random_episode
-from genba.data.points import POINT_STEP_M
 from genba.data.vault import Vault
 from genba.errors import StorageError
 from genba.spec.embodiment import load_embodiment

@@ -173,3 +173,12 @@ def test_what_a_return_says_beside_its_place_has_limits_too():
         check_stream(sensing, "lidar", ragged([0], [rows * np.float32([1, 1, 1, 2])]))
     with pytest.raises(SpecError, match=r"values: got float32\[1, 3\], expected float32\[any, 4\]"):
         check_stream(sensing, "lidar", ragged([0], [rows[:, :3]]))
+
+
+def test_traces_are_numbers_on_a_clock_and_nothing_more_is_asked_of_them():
+    metadata = EpisodeMetadata(episode_id="x", embodiment_id=CART.id)
+    check_episode(CART, Episode(metadata, {"trace.anomaly": dense([0, 1], [[0.0], [1e9]])}))
+    with pytest.raises(SpecError, match=r"x: trace.anomaly: values: got float64\[1, 1\], expected float32\[any, any\]"):
+        check_episode(CART, Episode(metadata, {"trace.anomaly": dense([0], [[0.0]], np.float64)}))
+    with pytest.raises(SpecError, match="has no channel 'tracing'"):
+        check_episode(CART, Episode(metadata, {"tracing": dense([0], [[0.0]])}))

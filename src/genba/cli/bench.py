@@ -64,7 +64,7 @@ def run(
 @app.command()
 def collect(
     task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'.")],
-    vault: Annotated[Path, typer.Option(help="Where the episodes go; made where there is none.")],
+    vault: Annotated[str, typer.Option(help="Where the episodes go; made where there is none.")],
     policy: Annotated[str, typer.Option(help="Who acts: one of the task's policies, or a bundle's folder.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many; those already there are not made again.")] = 100,
     first_seed: Annotated[int, typer.Option(min=0, help="The first train seed.")] = 0,

@@ -10,11 +10,10 @@ from rich.console import Console
 
 from genba.bench.results import commit
 from genba.cli.train import stored_statistics
-from genba.errors import CheckpointError
+from genba.errors import CheckpointError, nearest
 from genba.model.world_action_model import WorldActionModel
 from genba.runtime.bundle import Bundle
 from genba.runtime.export import ExportReport, export_bundle
-from genba.spec.embodiment import load_embodiment
 from genba.train import checkpoint
 from genba.train.optimizer import MeanWeights
 
@@ -59,9 +58,11 @@ def export_run(
     if found is None:
         raise CheckpointError(f"{run}: no checkpoint here; train one with: genba train run --out {run}")
     manifest = checkpoint.read_manifest(found)
-    model = WorldActionModel(
-        checkpoint.config_from_json(manifest["model"]), [load_embodiment(i) for i in manifest["embodiments"]]
-    )
+    machines = {machine.id: machine for machine in checkpoint.embodiments_of(found)}
+    for embodiment_id in embodiment_ids:
+        if embodiment_id not in machines:
+            raise CheckpointError(f"{found}: was not trained on {embodiment_id!r}{nearest(embodiment_id, machines)}")
+    model = WorldActionModel(checkpoint.config_from_json(manifest["model"]), list(machines.values()))
     mean = MeanWeights(model, 0.0)
     checkpoint.load(found, model=model, mean=mean)
     mean.swap(model)
@@ -73,13 +74,13 @@ def export_run(
         "seed": manifest["seed"],
         "architecture": manifest["architecture"],
         "preset": manifest["model"]["name"],
-        "trained_jointly_on": manifest["embodiments"],
+        "trained_jointly_on": sorted(machines),
         "num_parameters": sum(p.numel() for p in model.parameters()),
         "commit": commit(),
     }
     return {
         i: export_bundle(
-            model.eval(), load_embodiment(i), statistics[i], paths[i], provenance=provenance, flow_steps=flow_steps
+            model.eval(), machines[i], statistics[i], paths[i], provenance=provenance, flow_steps=flow_steps
         )
         for i in embodiment_ids
     }

@@ -1,4 +1,7 @@
-"""``genba data``: import machine logs into a vault; list, show, check, mend and pack what it holds."""
+"""``genba data``: import machine logs into a vault; list and show what it holds.
+
+The other commands have a file each: ``data_check``, ``data_view``, ``data_export``, ``data_upkeep``.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,33 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from genba.cli.data_check import check
+from genba.cli.data_export import export
+from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.cli.data_import import Choices, import_into
+from genba.cli.data_upkeep import compact_shards, fsck, rebuild
+from genba.cli.data_view import view
+from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
 from genba.data.catalog import EpisodeEntry
-from genba.data.compact import TARGET_BYTES, compact
-from genba.data.fsck import REPAIRABLE, describe, fsck_vault
-from genba.data.salvage import repair
 from genba.data.vault import Vault
 from genba.spec.statistics import undo_scale
 from genba.spec.units import SECOND_NS
 
+#: Silent periods that ``show`` counts as a gap; ``check`` looks closer.
+GAP_PERIODS = 5
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="Import machine logs into a vault; list, show and check what it holds.\n\n"
+    help="Import machine logs into a vault; list, show, check and export what it holds.\n\n"
     "A vault keeps finished episodes: every channel on its own clock, with owner, jurisdiction and agreement beside it, "
     "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
 
-VaultOption = Annotated[
-    str,
-    typer.Option("--vault", envvar="GENBA_VAULT", help="Folder of the vault, or s3://bucket/prefix (or $GENBA_VAULT)."),
-]
-DEFAULT_VAULT = "vault"
+for _command in (check, view, fsck, rebuild, export):
+    app.command(_command.__name__)(_command)
+app.command("compact")(compact_shards)
 
 
 @app.command("import")
@@ -41,6 +46,12 @@ def import_logs(
     vault: VaultOption = DEFAULT_VAULT,
     dbc: Annotated[Path | None, typer.Option(help="Message definitions, for logs of raw CAN frames.")] = None,
     reader: Annotated[str, typer.Option(help="Only this reader; by default whichever knows the log.")] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", "-o", metavar="NAME=VALUE", help="An option of the reader; may be repeated. See: formats."
+        ),
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Who owns the data; by default as the reader knows it.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets it belongs to.")] = None,
     site: Annotated[str | None, typer.Option(help="Where it was recorded.")] = None,
@@ -61,9 +72,18 @@ def import_logs(
     """
     given = {"dbc": dbc, "owner": owner, "dataset": dataset, "site": site}
     given |= {"jurisdiction": jurisdiction, "agreement": agreement}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in given.items() if value is not None} | named_options(option or [])
+    reader = reader or only_reader(options)
     choices = Choices(reader=reader, workers=workers, ray=ray, dry_run=dry_run, stop_on_error=stop_on_error)
     import_into(vault, path, options, choices, Console())
+
+
+@app.command()
+def formats(
+    name: Annotated[str, typer.Argument(help="One format, to see all about it.")] = "",
+) -> None:
+    """List the log formats that can be imported and the formats that can be written, with their options."""
+    show_formats(Console(), name)
 
 
 @app.command("list")
@@ -141,8 +161,10 @@ def show(
     statistics = dict(kept.catalog.statistics(entry.embodiment_id))[entry.episode_id]
     dimensions = {c.name: c.dimensions for c in (*facts.telemetry, *facts.entities)}
     channels = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("channel", "samples", "Hz", "longest gap s", "least to greatest"):
-        channels.add_column(name, justify="right" if name in ("samples", "Hz", "longest gap s") else "left")
+    numbers = ("samples", "Hz", "facts Hz", "longest gap s", "gaps", "kB")
+    for name in ("channel", *numbers, "codec", "least to greatest"):
+        channels.add_column(name, justify="right" if name in numbers else "left")
+    rates_hz = {c.name: getattr(c, "rate_hz", 0.0) for c in facts.channels}
     for name, stored in shard.streams.items():
         gaps_ns = np.diff(stored.times_ns)
         span_ns = int(gaps_ns.sum())
@@ -156,71 +178,14 @@ def show(
             name,
             str(len(stored.times_ns)),
             f"{len(gaps_ns) / span_ns * SECOND_NS:.1f}" if span_ns else "",
+            f"{rate_hz:g}" if (rate_hz := rates_hz.get(name, 0.0)) else "",
             f"{gaps_ns.max() / SECOND_NS:.3f}" if len(gaps_ns) else "",
+            str(int((gaps_ns > GAP_PERIODS * SECOND_NS / rate_hz).sum())) if rate_hz else "",
+            f"{stored.size_bytes / 1e3:.1f}",
+            stored.codec,
             ranges,
         )
     console.print(channels, highlight=False)
-
-
-@app.command()
-def fsck(
-    vault: VaultOption = DEFAULT_VAULT,
-    mend: Annotated[bool, typer.Option("--repair", help="Save what is whole, and set damaged shards aside.")] = False,
-) -> None:
-    """Read every shard in full and say what is damaged, down to stream and block; exit status 1 where something is.
-
-    Compares each file with the digest that was taken when it was stored, decodes it, and holds the episode to its
-    machine's facts. Nothing is changed, unless --repair is given: then every block that is whole goes into a new shard,
-    and the damaged one is moved below set-aside; nothing is deleted.
-    """
-    kept, console, problems, num_sound = Vault.open(vault), Console(), [], 0
-    with _progress(console) as progress:
-        for problem in progress.track(fsck_vault(kept), total=len(kept.entries()), description="checking"):
-            if problem is None:
-                num_sound += 1
-                continue
-            problems.append(problem)
-            name = f" {problem.episode_id}" if problem.episode_id else ""
-            progress.console.print(
-                f"[bold red]{problem.kind}[/]{escape(name)}: {problem.file}: {escape(problem.message)}", highlight=False
-            )
-    console.print(f"[bold]{num_sound} episodes are sound[/], {len(problems)} problems in {vault}", highlight=False)
-    if mend:
-        for done in repair(kept, [p.file for p in problems if p.kind in REPAIRABLE]):
-            console.print(
-                f"{len(done.saved)} episodes saved; the damaged shard is now {done.set_aside}", highlight=False
-            )
-            for episode_id, damage in done.damage.items():
-                console.print(f"  {escape(episode_id)}: without {describe(damage)}", highlight=False)
-            for episode_id, reason in done.lost.items():
-                console.print(f"  {escape(episode_id)}: [bold red]lost[/]: {escape(reason)}", highlight=False)
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command("compact")
-def compact_shards(
-    vault: VaultOption = DEFAULT_VAULT,
-    target: Annotated[int, typer.Option(help="About how large a shard becomes, in MB.", min=1)] = TARGET_BYTES >> 20,
-) -> None:
-    """Pack many small shards into few large ones; episodes stay as they are, and may be read and added meanwhile."""
-    kept, console, num_shards, num_new = Vault.open(vault), Console(), 0, 0
-    for done in compact(kept, target_bytes=target << 20):
-        num_shards, num_new = num_shards + done.num_shards, num_new + 1
-        console.print(
-            f"{done.file}: {done.num_episodes} episodes, {done.size_bytes / 1e6:.1f} MB, instead of "
-            f"{done.num_shards} shards",
-            highlight=False,
-        )
-    console.print(f"[bold]{num_shards} shards[/] became {num_new} in {vault}", highlight=False)
-
-
-@app.command()
-def rebuild(vault: VaultOption = DEFAULT_VAULT) -> None:
-    """Make the catalog again from the shards, or add those that a crash kept out of it."""
-    kept = Vault.open(vault, create=Path(vault).is_dir())
-    added = kept.rebuild()
-    Console().print(f"[bold]{added} episodes[/] added, {len(kept.entries())} in {vault}", highlight=False)
 
 
 def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEntry]]:
@@ -235,8 +200,3 @@ def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEn
 def _add_column(table: Table, name: str, *, is_number: bool) -> None:
     # On a narrow terminal a name goes on in the next line: cut off it could not be copied.
     table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)

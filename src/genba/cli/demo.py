@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,13 +26,13 @@ from genba.bench.results import Result, commit, hardware
 from genba.bench.rollout import roll_out
 from genba.cli.bundle import export_run
 from genba.data.vault import Vault
-from genba.errors import ConfigError, GenbaError
+from genba.errors import ConfigError
 from genba.report.page import write_page
 from genba.report.run import RunRecord, Stage, write_pictures
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.spec.task import Task
 from genba.train import checkpoint
-from genba.train.launch import ENVIRONMENT
+from genba.train.launch import launch
 from genba.train.recipe import recipe
 
 app = typer.Typer(help="The whole job on this computer: collect, train, deploy, measure, report.")
@@ -77,22 +74,22 @@ class Plan:
 FULL = Plan(
     name="full",
     recipe="tiny",
-    correct_at=(350, 700),
-    steps=1100,
+    correct_at=(250, 550),
+    steps=1500,
     shares={
         "arm/grip@1": Share(
             demonstrations=200,
             corrections=60,
             episodes=300,
-            batch=64,
+            batch=96,
             perturb=0.0015,
             compared=("fixed_4n", "reactive"),
         ),
         "vehicle/intersection@1": Share(
             demonstrations=120,
-            corrections=50,
+            corrections=80,
             episodes=100,
-            batch=80,
+            batch=96,
             perturb=0.04,
             compared=("constant_speed", "idm"),
         ),
@@ -222,14 +219,11 @@ class _Run:
         folder = self.out / "train"
         newest = checkpoint.newest(folder)
         if newest is None or checkpoint.read_manifest(newest)["step"] < until:
-            command = [sys.executable, "-m", "genba.cli.main", "train", "run", "--vault", str(self.out / "vault")]
-            command += ["--out", str(folder), "--recipe", self.plan.recipe, "--steps", str(self.plan.steps)]
-            command += ["--stop-at", str(until), "--processes", str(self.num_processes)]
+            arguments = ["train", "run", "--vault", str(self.out / "vault"), "--out", str(folder)]
+            arguments += ["--recipe", self.plan.recipe, "--steps", str(self.plan.steps), "--stop-at", str(until)]
             for task_id, share in self.plan.shares.items():
-                command += ["--batch", f"{self.tasks[task_id].embodiment.id}={share.batch}"]
-            done = subprocess.run(command, env=os.environ | ENVIRONMENT, check=False)
-            if done.returncode:
-                raise GenbaError("training did not end well (see above); start the demo again to go on from there")
+                arguments += ["--batch", f"{self.tasks[task_id].embodiment.id}={share.batch}"]
+            launch(arguments, self.num_processes)
         return f"{until} of {self.plan.steps} steps, {sum(s.batch for s in self.plan.shares.values())} windows each"
 
     def export(self, steps: int) -> str:

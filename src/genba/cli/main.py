@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("genba.cli.bundle", "Export a checkpoint to what runs on a machine; check a bundle."),
     "bench": ("genba.cli.bench", "Drive a machine with a policy in closed loop and keep the result."),
     "report": ("genba.cli.report", "Make one HTML page of everything that was measured."),
+    "trust": ("genba.cli.trust", "Run a command that reaches what it may and nothing else; see what it tried."),
+    "audit": ("genba.cli.audit", "Keep and check the ledger of what was decided and read; check models' passports."),
     "plan": ("genba.cli.plan", "Lay a model out over thousands of ranks without owning one."),
 }
 

@@ -1,4 +1,4 @@
-"""``genba report``: the page of a run, and the README's table."""
+"""``genba report``: the page of a run, and the tables of the README, docs/data.md and docs/readers.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 
 from genba.errors import ConfigError
 from genba.report.page import write_page
+from genba.report.readers import readers_table
 from genba.report.readme import results_table, with_table
+from genba.report.stores import stores_table
 
 
 class _PageFirst(TyperGroup):
@@ -49,14 +51,46 @@ def readme(
     ] = False,
 ) -> None:
     """Generate the README's table of results from result files."""
+    _generate(file, results_table(results), results, check=check, command="genba report readme")
+
+
+@app.command()
+def stores(
+    result: Annotated[Path, typer.Option(help="What perf/stores/measure.py wrote.")] = Path(
+        "docs/measurements/stores.json"
+    ),
+    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/data.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
+    ] = False,
+) -> None:
+    """Generate the table of stores from a measurement."""
+    _generate(file, stores_table(result), result, check=check, command="genba report stores")
+
+
+@app.command()
+def readers(
+    result: Annotated[Path, typer.Option(help="What scripts/fuzz_readers.py --out wrote.")] = Path(
+        "docs/measurements/fuzz.json"
+    ),
+    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/readers.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
+    ] = False,
+) -> None:
+    """Generate the table of log formats from the registry and from what came of breaking their logs."""
+    _generate(file, readers_table(result), result, check=check, command="genba report readers")
+
+
+def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; run this where the README stands, or name it with --file")
     before = file.read_text(encoding="utf-8")
-    after = with_table(before, results_table(results), where=str(file))
+    after = with_table(before, table, where=str(file))
     if before == after:
-        Console().print(f"{file}: the table is what {results} gives", highlight=False)
+        Console().print(f"{file}: the table is what {source} gives", highlight=False)
     elif check:
-        raise ConfigError(f"{file}: the table differs from what {results} gives; run 'genba report readme'")
+        raise ConfigError(f"{file}: the table differs from what {source} gives; run '{command}'")
     else:
         file.write_text(after, encoding="utf-8")
-        Console().print(f"{file}: table generated from {results}", highlight=False)
+        Console().print(f"{file}: table generated from {source}", highlight=False)

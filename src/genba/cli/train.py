@@ -12,10 +12,9 @@ import torch
 import typer
 from rich.console import Console
 
+from genba.data.mixture import Share
 from genba.data.vault import Vault
-from genba.errors import ConfigError
-from genba.registry import EMBODIMENTS
-from genba.spec.embodiment import load_embodiment
+from genba.errors import ConfigError, nearest
 from genba.spec.statistics import Statistics
 from genba.train import checkpoint
 from genba.train.data import prepare
@@ -24,12 +23,15 @@ from genba.train.loop import train
 from genba.train.mesh import process_group
 from genba.train.recipe import RECIPES, recipe
 
+#: what a share may name
+_SHARED_BY = ("owner", "task", "embodiment")
+
 app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a vault.")
 
 
 @app.command()
 def run(
-    vault: Annotated[Path, typer.Option(help="Where the episodes are.")],
+    vault: Annotated[str, typer.Option(help="Where the episodes are.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; one that has checkpoints is gone on with.")],
     name: Annotated[str, typer.Option("--recipe", help="One of: " + ", ".join(RECIPES) + ".")] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Train steps; by default the recipe's.")] = None,
@@ -37,6 +39,13 @@ def run(
         int | None, typer.Option(min=1, help="Stop after so many steps; the schedule stays that of --steps.")
     ] = None,
     batch: Annotated[list[str] | None, typer.Option(help="EMBODIMENT=WINDOWS per step; may be repeated.")] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How much comes from whose episodes, e.g. '2 owner=acme' '1 owner=zeta task=arm/grip@1' (each after its own "
+            "--share); an episode belongs to the first that matches, '0' leaves out, and a last '1' takes the rest."
+        ),
+    ] = None,
     embodiment: Annotated[
         list[str] | None, typer.Option(help="Train on this one (may be repeated); by default all in the vault.")
     ] = None,
@@ -62,9 +71,12 @@ def run(
         changes["num_steps"] = steps
     if batch:
         changes["batch_sizes"] = dict(chosen.batch_sizes) | dict(_batch_size(text) for text in batch)
+    if share:
+        changes["shares"] = tuple(_share(text) for text in share)
     chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
     store = Vault.open(vault)
-    found = embodiment or [i for i in EMBODIMENTS if any(e.num_windows for e in store.entries(embodiment_id=i))]
+    known = store.catalog.embodiment_ids()
+    found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
     start = statistics = None
     begun = checkpoint.newest(out)
     if begun is not None:
@@ -75,7 +87,7 @@ def run(
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
     with process_group(device):
-        data = prepare(store, [load_embodiment(i) for i in found], chosen, statistics)
+        data = prepare(store, [store.embodiment(i) for i in found], chosen, statistics)
         train(chosen, data, out, device=device, start_from=start, stop_at=stop_at)
 
 
@@ -94,6 +106,19 @@ def recipes() -> None:
 def stored_statistics(path: Path) -> dict[str, Statistics]:
     """Return the statistics that a checkpoint was trained with."""
     return {name: Statistics.from_json(table) for name, table in checkpoint.read_manifest(path)["statistics"].items()}
+
+
+def _share(text: str) -> Share:
+    weight, *named = text.split() or [""]
+    pairs = {name: value for name, _, value in (pair.partition("=") for pair in named)}
+    for name, value in pairs.items():
+        if name not in _SHARED_BY or not value:
+            raise ConfigError(f"share: {text!r}: got {name!r}, expected NAME=VALUE{nearest(name, _SHARED_BY)}")
+    try:
+        number = float(weight)
+    except ValueError:
+        raise ConfigError(f"share: got {text!r}, expected WEIGHT [owner=NAME] [task=ID] [embodiment=ID]") from None
+    return Share(weight=number, **pairs)
 
 
 def _batch_size(text: str) -> tuple[str, int]:

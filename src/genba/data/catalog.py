@@ -205,6 +205,13 @@ class Catalog:
             if shard is not None:
                 self._insert(connection, shard, episodes)
 
+    def forget(self, files: Iterable[str]) -> None:
+        """Take shards and their episodes out; one that is gone already is no error."""
+        old = [(file,) for file in files]
+        with self._connect() as connection:
+            connection.executemany("DELETE FROM episodes WHERE file = ?", old)
+            connection.executemany("DELETE FROM shards WHERE file = ?", old)
+
     def _insert(
         self,
         connection: sqlite3.Connection,

@@ -18,11 +18,9 @@ from typing import Literal
 import numpy as np
 
 from genba.data.pictures import encode_h264, encode_jpeg
-from genba.data.points import POINT_STEP_M, encode_sweep
+from genba.data.points import encode_sweep
 from genba.spec.embodiment import CameraChannel, Embodiment, PointsChannel
 from genba.spec.streams import Stream
-
-__all__ = ["POINT_STEP_M", "EncodedStream", "StorageChoices", "encode"]
 
 RAW, POINTS, JPEG, H264 = "raw", "points-2mm-zigzag-zstd", "jpeg-90-444", "h264-444"
 CODECS = (RAW, POINTS, JPEG, H264)
@@ -38,11 +36,11 @@ class StorageChoices:
 
     #: whether blocks are sealed under the owner's key; without, whoever can read the files can read the data
     encrypt: bool = True
-    #: how frames are stored: a JPEG each, or short groups of H.264 (a third of the bytes or less, slower to read)
+    #: how frames are stored: a JPEG each, or short groups of H.264 (fewer bytes, about 5 times the time to read)
     camera: Literal["jpeg", "h264"] = "jpeg"
     #: frames in a group of H.264; reading one frame decodes those before it in its group
     group_length: int = 2
-    #: H.264's quantizer, the same for every frame: 0 to 51, less is better and larger; 18 is hard to tell from the original
+    #: H.264's quantizer, the same for every frame: 0 to 51, less is better and larger; 18 is hard to tell apart
     quantizer: int = 18
 
     def __post_init__(self) -> None:

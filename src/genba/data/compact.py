@@ -18,7 +18,7 @@ from genba.data.catalog import EpisodeEntry, ShardEntry
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import rewrapped_name
 from genba.data.vault import Vault
-from genba.errors import StorageError
+from genba.errors import DataError, StorageError
 
 #: About the size of a compacted shard: large enough that files do not count, small enough to be copied and repaired.
 TARGET_BYTES = 256 << 20
@@ -45,11 +45,14 @@ def compact(vault: Vault, *, target_bytes: int = TARGET_BYTES) -> Iterator[Compa
         StorageError: another upkeep runs, or the disk refused; what was not packed stays as it is.
     """
     with alone(vault):
-        for shards in plan(vault.catalog.shards(), target_bytes):
-            files = {shard.file for shard in shards}
-            entries = sorted((e for e in vault.entries() if e.file in files), key=lambda e: (e.start_ns, e.episode_id))
-            if entries:
-                yield _pack(vault, shards, entries)
+        groups = plan(vault.catalog.shards(), target_bytes)
+        entries: dict[str, list[EpisodeEntry]] = {shard.file: [] for shards in groups for shard in shards}
+        for entry in vault.entries():
+            if entry.file in entries:
+                entries[entry.file].append(entry)
+        for shards in groups:
+            packed = [entry for shard in shards for entry in entries[shard.file]]
+            yield _pack(vault, shards, sorted(packed, key=lambda e: (e.start_ns, e.episode_id)))
 
 
 def plan(shards: list[ShardEntry], target_bytes: int) -> list[list[ShardEntry]]:
@@ -103,8 +106,10 @@ def _pack(vault: Vault, shards: list[ShardEntry], entries: list[EpisodeEntry]) -
     shard, rows = vault.write_shard(episodes, encrypt=bool(shards[0].key_id))
     try:
         vault.catalog.replace([old.file for old in shards], shard, rows)
-    except Exception:
-        vault.storage.remove(shard.file)
+    except DataError as error:
+        # After an error of the disk nobody can be sure which rows there are: then both stay, and fsck tells.
+        if not isinstance(error, StorageError):
+            vault.storage.remove(shard.file)
         raise
     for old in shards:
         vault.storage.remove(old.file)

@@ -1,23 +1,27 @@
 """Gathering many windows of one channel at once, in the arrays that ``Normalizer.pack`` would give for each.
 
-One class per modality. Each is built from that channel's stored stream in every episode and a set of ``Moments``; it
-finds once where each moment's window begins and ends, and ``fill`` writes the windows of any moments into arrays with a
-leading batch axis. Telemetry is small, so it is normalised once and kept; snapshots, sweeps and frames stay in the
-mapped shards and are normalised or decoded when asked for. What a policy should answer is in ``targets``.
+One class per modality. ``look`` is called once for every episode and finds where each moment's window begins and ends;
+``fill`` writes the windows of any moments into arrays with a leading batch axis. Telemetry and sweeps are normalised when
+an episode is first asked for and kept as long as there is memory (``tracks``); snapshots and frames are read and decoded
+every time. What a policy should answer is in ``targets``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
+from genba.data.recycle import Recycler
 from genba.data.stored import StoredStream
+from genba.data.tracks import Memory, Opened, RowTrack, Track
 from genba.errors import SpecError
 from genba.spec.embodiment import (
+    ActionDimension,
     CameraChannel,
+    Embodiment,
     EntitiesChannel,
     InstructionChannel,
     PointsChannel,
@@ -25,10 +29,9 @@ from genba.spec.embodiment import (
     TelemetryChannel,
 )
 from genba.spec.normalise import Normalizer, width
+from genba.spec.statistics import apply_scale
 from genba.spec.units import SECOND_NS, to_ns
 
-#: The stored stream of one channel in every episode; None where an episode lacks it.
-Stored = Sequence[StoredStream | None]
 Arrays = dict[str, np.ndarray]
 
 
@@ -50,178 +53,209 @@ class Moments:
         return len(self.times_ns)
 
 
-def newest(stored: Stored, moments: Moments) -> np.ndarray:
-    """Return for each moment how many of its episode's samples are not later: int64 ``[moments]``."""
-    stop = np.zeros(len(moments), np.int64)
-    for stream, slices in zip(stored, moments.slices, strict=True):
-        if stream is not None:
-            for part in slices:
-                stop[part] = np.searchsorted(stream.times_ns, moments.times_ns[part], side="right")
-    return stop
+class Gather(ABC):
+    """Windows of one channel."""
+
+    #: the stream that it reads
+    name: str
+
+    @abstractmethod
+    def look(self, episode: int, stream: StoredStream | None) -> None:
+        """Find the windows of an episode's moments in its stream, None where it has none.
+
+        Raises:
+            SpecError: more rows than the embodiment has room for.
+        """
+
+    @abstractmethod
+    def fill(self, out: Arrays, chosen: np.ndarray) -> None:
+        """Write the windows of the ``chosen`` moments."""
 
 
-def cut(
-    channel: TelemetryChannel | CameraChannel | PointsChannel, stored: Stored, moments: Moments
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the window of each moment as its first and one past its last sample, by the rule of ``spec.observe``."""
-    stop = newest(stored, moments)
-    start = np.maximum(stop - channel.num_samples, 0)
-    history_ns = to_ns(channel.history_s + 0.5 / channel.rate_hz)
-    for stream, slices in zip(stored, moments.slices, strict=True):
-        if stream is not None:
-            for part in slices:
-                old = np.searchsorted(stream.times_ns, moments.times_ns[part] - history_ns, side="right")
-                start[part] = np.maximum(start[part], old)
-    return np.minimum(start, stop), stop
+class _Cut(Gather):
+    """The window of each moment as its first and one past its last sample, by the rule of ``spec.observe``."""
+
+    def __init__(self, channel: TelemetryChannel | CameraChannel | PointsChannel, moments: Moments) -> None:
+        self.name, self.moments = channel.name, moments
+        self.num_samples = channel.num_samples
+        self.history_ns = to_ns(channel.history_s + 0.5 / channel.rate_hz)
+        self.start, self.stop = np.zeros(len(moments), np.int64), np.zeros(len(moments), np.int64)
+
+    def look(self, episode: int, stream: StoredStream | None) -> None:
+        for part in self.moments.slices[episode] if stream is not None else ():
+            assert stream is not None
+            times_ns = self.moments.times_ns[part]
+            stop = np.searchsorted(stream.times_ns, times_ns, side="right")
+            old = np.searchsorted(stream.times_ns, times_ns - self.history_ns, side="right")
+            self.stop[part] = stop
+            self.start[part] = np.minimum(np.maximum(stop - self.num_samples, old), stop)
 
 
-class TelemetryGather:
+class TelemetryGather(_Cut):
     """Windows of numbers at a steady rate."""
 
-    def __init__(self, channel: TelemetryChannel, stored: Stored, moments: Moments, normalizer: Normalizer) -> None:
-        self.channel, self.moments = channel, moments
-        start, stop = cut(channel, stored, moments)
-        # One window's length of rows stands before the first sample, so that every window is one run of rows.
-        length = channel.num_samples
-        offsets = length + np.cumsum([0] + [0 if stream is None else len(stream.times_ns) for stream in stored])
-        self.first = stop + offsets[moments.episode] - length
-        self.count = stop - start
-        values = np.zeros((int(offsets[-1]), width(channel.dimensions)), np.float32)
-        times_ns = np.zeros(len(values), np.int64)
-        known = np.ones(values.shape, np.bool_)
-        for stream, offset in zip(stored, offsets, strict=False):
-            if stream is not None and len(stream.times_ns):
-                place = slice(offset, offset + len(stream.times_ns))
-                times_ns[place] = stream.times_ns
-                values[place], known[place] = normalizer.normalise(
-                    channel.name, stream.values(0, len(stream)), channel.dimensions
-                )
-        self.values, self.times_ns = _runs(values, length), _runs(times_ns, length)
+    def __init__(
+        self, channel: TelemetryChannel, moments: Moments, normalizer: Normalizer, opened: Opened, memory: Memory
+    ) -> None:
+        super().__init__(channel, moments)
+        self.channel, self.normalizer = channel, normalizer
         # Most channels never miss a number; their mask is then known without looking.
-        self.known = None if bool(known.all()) else _runs(known, length)
+        self.any_missing = False
+        shape = (width(channel.dimensions),)
+        self.track = Track(channel.name, opened, memory, read=self._read, shape=shape, lead=self.num_samples)
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
-        """Write the windows of the ``chosen`` moments."""
-        name, length, first = self.channel.name, self.channel.num_samples, self.first[chosen]
-        count = self.count[chosen]
-        values = self.values[first]
-        age_s = ((self.times_ns[first] - self.moments.times_ns[chosen, None]) / SECOND_NS).astype(np.float32)
-        mask = np.ones(values.shape, np.bool_) if self.known is None else self.known[first]
-        # A run that reaches before the window's first sample holds another window's rows there.
-        for b in np.flatnonzero(count < length).tolist():
-            stop = length - int(count[b])
-            values[b, :stop], age_s[b, :stop], mask[b, :stop] = 0.0, 0.0, False
-        out[f"{name}.values"], out[f"{name}.mask"], out[f"{name}.age_s"] = values, mask, age_s
+        stop, length = self.stop[chosen], self.num_samples
+        # Right-aligned: a window of fewer samples ends with its newest.
+        low, high = length - (stop - self.start[chosen]), np.full(len(chosen), length)
+        age_ns, values = self.track.rough_runs(
+            self.moments.episode[chosen], stop - length, low, high, length, self.moments.times_ns[chosen]
+        )
+        age_s = (age_ns / SECOND_NS).astype(np.float32)
+        mask = np.ones(values.shape, np.bool_)
+        partial = np.flatnonzero(low)
+        for b, start in zip(partial.tolist(), low[partial].tolist(), strict=True):
+            values[b, :start], age_s[b, :start], mask[b, :start] = 0.0, 0.0, False
+        if self.any_missing:
+            missing = np.isnan(values)
+            values[missing], mask[missing] = 0.0, False
+        out[f"{self.name}.values"], out[f"{self.name}.mask"], out[f"{self.name}.age_s"] = values, mask, age_s
+
+    def _read(self, stream: StoredStream, start: int, stop: int) -> np.ndarray:
+        values, known = self.normalizer.normalise(self.name, stream.values(start, stop), self.channel.dimensions)
+        if not known.all():
+            # A normalised number is always finite, so NaN may say that one is missing.
+            self.any_missing = True
+            values[~known] = np.nan
+        return values
 
 
-class PointsGather:
-    """Windows of sweeps, decoded when asked for; only their places, as no model sees the attributes yet."""
+class PointsGather(_Cut):
+    """Windows of sweeps; only their places, as no model sees the attributes yet."""
 
-    def __init__(self, channel: PointsChannel, stored: Stored, moments: Moments) -> None:
-        self.channel, self.stored, self.moments = channel, stored, moments
-        for stream in stored:
-            _check_room(channel.name, stream, channel.max_points, "max_points")
-        self.start, self.stop = cut(channel, stored, moments)
+    def __init__(self, channel: PointsChannel, moments: Moments, opened: Opened, memory: Memory) -> None:
+        super().__init__(channel, moments)
+        self.channel = channel
+        length = self.num_samples
+        self.rows = RowTrack(channel.name, opened, memory, shape=(3,), convert=self._scaled, lead=length)
+
+    def look(self, episode: int, stream: StoredStream | None) -> None:
+        _check_room(self.name, stream, self.channel.max_points, "max_points")
+        super().look(episode, stream)
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
-        """Write the windows of the ``chosen`` moments."""
-        name, length, room = self.channel.name, self.channel.num_samples, self.channel.max_points
+        name, length, room = self.name, self.num_samples, self.channel.max_points
+        episode, stop = self.moments.episode[chosen], self.stop[chosen]
+        low, high = length - (stop - self.start[chosen]), np.full(len(chosen), length)
+        times_ns, extents, known = self.rows.samples.runs(episode, stop - length, low, high, length)
         values = np.zeros((len(chosen), length, room, 3), np.float32)
-        counts = np.zeros((len(chosen), length), np.int64)
-        age_s = np.zeros((len(chosen), length), np.float32)
-        range_max_m = np.float32(self.channel.range_max_m)
-        for b, moment in enumerate(chosen.tolist()):
-            stream = self.stored[self.moments.episode[moment]]
-            start, stop = int(self.start[moment]), int(self.stop[moment])
-            if stream is None or stop == start:
-                continue
-            assert stream.splits is not None
-            rows = stream.values(start, stop)[:, :3]
-            bounds = (stream.splits[start : stop + 1] - stream.splits[start]).tolist()
-            first = length - (stop - start)
-            for i, (low, high) in enumerate(pairwise(bounds), first):
-                np.divide(rows[low:high], range_max_m, out=values[b, i, : high - low])
-                counts[b, i] = high - low
-            age_s[b, first:] = (stream.times_ns[start:stop] - self.moments.times_ns[moment]) / SECOND_NS
+        for b, i in np.argwhere(extents[:, :, 1] > 0).tolist():
+            begin, count = extents[b, i].tolist()
+            sample = int(stop[b]) - length + i
+            self.rows.write(int(episode[b]), sample, sample + 1, begin, values[b, i, :count])
+        age_s = ((times_ns - self.moments.times_ns[chosen, None]) / SECOND_NS).astype(np.float32)
+        age_s[~known] = 0.0
         out[f"{name}.values"] = values
-        out[f"{name}.mask"] = np.arange(room) < counts[:, :, None]
+        out[f"{name}.mask"] = np.arange(room) < extents[:, :, 1:]
         out[f"{name}.age_s"] = age_s
 
+    def _scaled(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, :3] / np.float32(self.channel.range_max_m)
 
-class CameraGather:
-    """Windows of frames, decoded when asked for."""
 
-    def __init__(self, channel: CameraChannel, stored: Stored, moments: Moments) -> None:
-        self.channel, self.stored, self.moments = channel, stored, moments
-        self.start, self.stop = cut(channel, stored, moments)
+class CameraGather(_Cut):
+    """Windows of frames."""
+
+    def __init__(self, channel: CameraChannel, moments: Moments, opened: Opened, recycler: Recycler) -> None:
+        super().__init__(channel, moments)
+        self.channel, self.opened, self.recycler = channel, opened, recycler
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
-        """Write the windows of the ``chosen`` moments."""
-        channel, length = self.channel, self.channel.num_samples
-        values = np.zeros((len(chosen), length, channel.height, channel.width, 3), np.uint8)
+        channel, length = self.channel, self.num_samples
+        values = self.recycler.empty((len(chosen), length, channel.height, channel.width, 3), np.uint8)
         mask = np.zeros((len(chosen), length), np.bool_)
         age_s = np.zeros((len(chosen), length), np.float32)
         for b, moment in enumerate(chosen.tolist()):
-            stream = self.stored[self.moments.episode[moment]]
             start, stop = int(self.start[moment]), int(self.stop[moment])
-            if stream is None or stop == start:
+            first = length - (stop - start)
+            if first:
+                values[b, :first] = 0
+            stream = self.opened.stream(int(self.moments.episode[moment]), self.name) if stop > start else None
+            if stream is None:
                 continue
-            values[b, length - (stop - start) :] = stream.values(start, stop)
-            mask[b, length - (stop - start) :] = True
-            age_s[b, length - (stop - start) :] = (
-                stream.times_ns[start:stop] - self.moments.times_ns[moment]
-            ) / SECOND_NS
-        out[f"{channel.name}.values"], out[f"{channel.name}.mask"] = values, mask
-        out[f"{channel.name}.age_s"] = age_s
+            stream.read(start, stop, values[b, first:])
+            mask[b, first:] = True
+            age_s[b, first:] = (stream.times_ns[start:stop] - self.moments.times_ns[moment]) / SECOND_NS
+        out[f"{self.name}.values"], out[f"{self.name}.mask"] = values, mask
+        out[f"{self.name}.age_s"] = age_s
 
 
-class EntitiesGather:
+class _Newest(Gather):
+    """Which snapshot is the newest at each moment, and its rows."""
+
+    def __init__(self, name: str, room: int, moments: Moments, opened: Opened) -> None:
+        self.name, self.room, self.moments, self.opened = name, room, moments, opened
+        self.stop, self.times_ns = np.zeros(len(moments), np.int64), np.zeros(len(moments), np.int64)
+
+    def look(self, episode: int, stream: StoredStream | None) -> None:
+        _check_room(self.name, stream, self.room, "max_rows")
+        for part in self.moments.slices[episode] if stream is not None and len(stream.times_ns) else ():
+            assert stream is not None
+            self.stop[part] = np.searchsorted(stream.times_ns, self.moments.times_ns[part], side="right")
+            self.times_ns[part] = stream.times_ns[np.maximum(self.stop[part] - 1, 0)]
+
+    def rows(self, chosen: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Return the rows of the chosen moments' snapshots one after the other (None where none), and their counts."""
+        found, counts = [], np.zeros(len(chosen), np.int64)
+        for b, moment in enumerate(chosen.tolist()):
+            stop = int(self.stop[moment])
+            stream = self.opened.stream(int(self.moments.episode[moment]), self.name) if stop else None
+            if stream is not None:
+                rows = stream.values(stop - 1, stop)
+                counts[b] = len(rows)
+                if len(rows):
+                    found.append(rows)
+        return (np.concatenate(found) if found else None), counts
+
+
+class EntitiesGather(_Newest):
     """The newest snapshot of a set of rows."""
 
-    def __init__(self, channel: EntitiesChannel, stored: Stored, moments: Moments, normalizer: Normalizer) -> None:
-        self.channel, self.moments, self.normalizer = channel, moments, normalizer
-        for stream in stored:
-            _check_room(channel.name, stream, channel.max_rows, "max_rows")
-        self.snapshots = _Snapshots(stored, moments)
+    def __init__(self, channel: EntitiesChannel, moments: Moments, normalizer: Normalizer, opened: Opened) -> None:
+        super().__init__(channel.name, channel.max_rows, moments, opened)
+        self.channel, self.normalizer = channel, normalizer
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
-        """Write the snapshots of the ``chosen`` moments."""
-        name, room = self.channel.name, self.channel.max_rows
-        rows, counts = self.snapshots.rows(chosen)
-        present = np.arange(room) < counts[:, None]
-        values = np.zeros((len(chosen), room, width(self.channel.dimensions)), np.float32)
+        name = self.name
+        rows, counts = self.rows(chosen)
+        present = np.arange(self.room) < counts[:, None]
+        values = np.zeros((len(chosen), self.room, width(self.channel.dimensions)), np.float32)
         if rows is not None:
             normalised, known = self.normalizer.normalise(name, rows, self.channel.dimensions)
             values[present] = np.where(known, normalised, 0)
         out[f"{name}.values"], out[f"{name}.mask"] = values, present
-        age_ns = np.where(
-            self.snapshots.stop[chosen] > 0, self.snapshots.times_ns[chosen] - self.moments.times_ns[chosen], 0
-        )
+        age_ns = np.where(self.stop[chosen] > 0, self.times_ns[chosen] - self.moments.times_ns[chosen], 0)
         out[f"{name}.age_s"] = (age_ns / SECOND_NS).astype(np.float32)[:, None]
 
 
-class RelationGather:
+class RelationGather(_Newest):
     """The newest snapshot of a number per pair of rows."""
 
     def __init__(
-        self, relation: Relation, room: tuple[int, int], stored: Stored, moments: Moments, normalizer: Normalizer
+        self, relation: Relation, room: tuple[int, int], moments: Moments, normalizer: Normalizer, opened: Opened
     ) -> None:
-        self.relation, self.room, self.normalizer = relation, room, normalizer
-        for stream in stored:
-            _check_room(relation.name, stream, room[0], "max_rows")
-        self.snapshots = _Snapshots(stored, moments)
+        super().__init__(relation.name, room[0], moments, opened)
+        self.pair, self.normalizer = room, normalizer
 
     def fill(self, out: Arrays, chosen: np.ndarray) -> None:
-        """Write the snapshots of the ``chosen`` moments."""
-        name = self.relation.name
-        rows, counts = self.snapshots.rows(chosen)
-        present = np.arange(self.room[0]) < counts[:, None]
-        values = np.zeros((len(chosen), *self.room), np.float32)
+        rows, counts = self.rows(chosen)
+        present = np.arange(self.room) < counts[:, None]
+        values = np.zeros((len(chosen), *self.pair), np.float32)
         mask = np.zeros(values.shape, np.bool_)
         if rows is not None:
-            values[present] = self.normalizer.normalise_relation(name, rows)
+            values[present] = self.normalizer.normalise_relation(self.name, rows)
             mask[present] = np.isfinite(rows)
-        out[f"{name}.values"], out[f"{name}.mask"] = values, mask
+        out[f"{self.name}.values"], out[f"{self.name}.mask"] = values, mask
 
 
 class InstructionGather:
@@ -244,35 +278,43 @@ class InstructionGather:
         out[f"{self.channel.name}.values"], out[f"{self.channel.name}.mask"] = values, values > 0
 
 
-def _runs(rows: np.ndarray, length: int) -> np.ndarray:
-    """View ``rows`` ``[n, ...]`` as its runs of ``length`` rows: ``[n - length + 1, length, ...]``, nothing copied."""
-    shape = (len(rows) - length + 1, length, *rows.shape[1:])
-    return np.lib.stride_tricks.as_strided(rows, shape, (rows.strides[0], *rows.strides), writeable=False)
+class BaseGather(_Cut):
+    """What actions are relative to: the scaled newest values of some dimensions of one telemetry channel."""
+
+    def __init__(
+        self,
+        channel: TelemetryChannel,
+        dimensions: dict[int, tuple[int, ActionDimension]],
+        moments: Moments,
+        opened: Opened,
+        memory: Memory,
+    ) -> None:
+        """Take ``dimensions`` of the action: number -> (column of the channel, what scales it)."""
+        super().__init__(channel, moments)
+        self.dimensions = dimensions
+        self.track = Track(channel.name, opened, memory, read=self._read, shape=(len(dimensions),))
+
+    def fill(self, out: Arrays, chosen: np.ndarray) -> None:
+        stop = self.stop[chosen]
+        count = (stop > self.start[chosen]).astype(np.int64)
+        episode, none = self.moments.episode[chosen], np.zeros_like(count)
+        _, values, _ = self.track.runs(episode, np.maximum(stop - 1, 0), none, count, 1)
+        out["action.base"][:, list(self.dimensions)] = values[:, 0]
+
+    def _read(self, stream: StoredStream, start: int, stop: int) -> np.ndarray:
+        columns = stream.values(start, stop)[:, [column for column, _ in self.dimensions.values()]]
+        return apply_scale(columns, tuple(dimension for _, dimension in self.dimensions.values()))
 
 
-class _Snapshots:
-    """Which snapshot is the newest at each moment, and its rows."""
-
-    def __init__(self, stored: Stored, moments: Moments) -> None:
-        self.stored, self.episode = stored, moments.episode
-        self.stop = newest(stored, moments)
-        self.times_ns = np.zeros(len(moments), np.int64)
-        for stream, slices in zip(stored, moments.slices, strict=True):
-            if stream is not None and len(stream.times_ns):
-                for part in slices:
-                    self.times_ns[part] = stream.times_ns[np.maximum(self.stop[part] - 1, 0)]
-
-    def rows(self, chosen: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-        """Return the rows of the chosen moments' snapshots one after the other (None where none), and their counts."""
-        found, counts = [], np.zeros(len(chosen), np.int64)
-        for b, moment in enumerate(chosen.tolist()):
-            stream, stop = self.stored[self.episode[moment]], int(self.stop[moment])
-            if stream is not None and stop:
-                rows = stream.values(stop - 1, stop)
-                counts[b] = len(rows)
-                if len(rows):
-                    found.append(rows)
-        return (np.concatenate(found) if found else None), counts
+def base_gathers(facts: Embodiment, moments: Moments, opened: Opened, memory: Memory) -> list[BaseGather]:
+    """Return what fills ``action.base``, one per channel that actions are relative to."""
+    wanted: dict[str, dict[int, tuple[int, ActionDimension]]] = {}
+    for i, dimension in enumerate(facts.action.continuous):
+        if dimension.relative_to:
+            name, column = facts.locate(dimension.relative_to)
+            wanted.setdefault(name, {})[i] = (column, dimension)
+    channels = {channel.name: channel for channel in facts.telemetry}
+    return [BaseGather(channels[name], found, moments, opened, memory) for name, found in wanted.items()]
 
 
 def _check_room(name: str, stream: StoredStream | None, room: int, fact: str) -> None:

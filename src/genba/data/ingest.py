@@ -60,7 +60,7 @@ def find_logs(path: Path, reader_name: str = "") -> list[tuple[Path, Reader]]:
     A folder that is a log is not looked into any further.
 
     Args:
-        reader_name: only this reader; empty for all.
+        reader_name: only this reader; empty for all. Where it recognises nothing, ``path`` itself is taken for its log.
 
     Raises:
         ReaderError: nothing there, no such reader, no log that a reader knows, or one that several know.
@@ -71,6 +71,9 @@ def find_logs(path: Path, reader_name: str = "") -> list[tuple[Path, Reader]]:
         raise ReaderError(f"{path}: no such file or folder, expected a log or a folder of logs")
     readers = [resolve(entry)() for name, entry in sorted(READERS.items()) if reader_name in ("", name)]
     found = list(_walk(path, readers))
+    if not found and reader_name:
+        # Whoever names a reader says what the path is; the reader knows best what is wrong with it, or what it still needs.
+        found = [(path, readers[0])]
     if not found:
         names = ", ".join(reader.name for reader in readers)
         raise ReaderError(f"{path}: no log that a reader knows (tried: {names}); nothing was imported")

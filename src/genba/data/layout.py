@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ from genba.data.stored import CLOCK, FIRST_BLOCK, SPLITS, StoredStream
 from genba.errors import CorruptShardError, SealError
 from genba.spec.episode import Episode, EpisodeMetadata
 from genba.trust.digest import canonical_json
-from genba.trust.envelope import Envelope, Seal
+from genba.trust.envelope import TAG_BYTES, Envelope, Seal
 
 #: A stream's blocks begin at a multiple of this, so that mapped numbers are aligned.
 ALIGNMENT = 64
@@ -73,6 +74,8 @@ class Shard:
     #: as the vault found them when it stored the episode: ``num_windows``, ``start_ns``, ``end_ns``, ``statistics``
     facts: Mapping[str, Any]
     streams: Mapping[str, StoredStream]
+    #: the opened file, kept so that its other episodes are opened from it too
+    file: object = None
 
     def episode(self) -> Episode:
         """Decode every stream.
@@ -205,8 +208,8 @@ def _stored(
     names = ("name", "codec", "dtype", "shape", "samples_per_block")
     clear = {name: index.column(name)[i].as_py() for name in names}
     where = f"{place}: {episode_id}: {clear['name']}"
-    if clear["codec"] not in CODECS or clear["samples_per_block"] < 1 or min(clear["shape"], default=0) < 0:
-        raise ValueError(f"stream {clear['name']}: got {clear}, expected a codec of {CODECS} and sizes that are sizes")
+    if not _is_sound(**clear):
+        raise ValueError(f"stream {clear['name']}: got {clear}, which no codec writes")
     row = index.column("row")[i].as_py()
     seal = envelope.seal(row, clear | {"episode": episode_id}, place=where) if envelope else None
     times_ns = np.frombuffer(_opened(seal, CLOCK, _cell(index, "clock", i)), np.int64)
@@ -218,7 +221,8 @@ def _stored(
     bounds, checks = _numbers(index, "bounds", i) + base, _numbers(index, "checks", i)
     num_blocks = -(-len(times_ns) // clear["samples_per_block"])
     sizes = np.diff(bounds)
-    if len(bounds) != num_blocks + 1 or len(checks) != num_blocks or bounds[0] < base or bool((sizes < 0).any()):
+    least = TAG_BYTES if seal else 0
+    if len(bounds) != num_blocks + 1 or len(checks) != num_blocks or bounds[0] < base or bool((sizes < least).any()):
         raise ValueError(f"stream {clear['name']}: got {len(bounds) - 1} blocks, expected {num_blocks}")
     return clear["name"], StoredStream(
         codec=clear["codec"],
@@ -233,6 +237,18 @@ def _stored(
         seal=seal,
         place=where,
     )
+
+
+def _is_sound(*, name: str, codec: str, dtype: str, shape: list[int], samples_per_block: int) -> bool:
+    """Say whether a stream that claims this can have been written here."""
+    match codec:
+        case "raw":
+            fits = bool(re.fullmatch(r"[<|][biuf][1248]", dtype)) and min(shape, default=0) >= 0
+        case "points-2mm-zigzag-zstd":
+            fits = dtype == "<f4" and len(shape) == 1 and 3 <= shape[0] <= 1024
+        case _:
+            fits = codec in CODECS and dtype == "|u1" and len(shape) == 3 and shape[2] == 3 and min(shape) > 0
+    return fits and samples_per_block >= 1 and bool(name)
 
 
 def _sealed(seal: Seal | None, number: int, data: Any) -> Any:

@@ -1,9 +1,9 @@
 """Camera frames as bytes: one JPEG each, or short groups of H.264 that each decode by themselves.
 
 JPEG of quality 90 with full colour resolution (4:4:4) is the default: any frame is one small read and one decoding.
-H.264 takes several times fewer bytes and more time to read: a group begins with a frame that needs no other, so a frame
-costs the decoding of those before it in its group. Both lose what an eye hardly sees; neither is ever put in place of the
-other. What a stream of frames is made of is in ``codecs``.
+H.264 takes fewer bytes the calmer the picture, and about five times the time to read: a group begins with a frame that
+needs no other, so a frame costs the decoding of those before it in its group. Both lose what an eye hardly sees; neither
+is ever put in place of the other. What a stream of frames is made of is in ``codecs``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def decode_jpeg(data: np.ndarray, out: np.ndarray) -> None:
         ValueError: not a JPEG of that size.
     """
     # Its header first: a picture of another size is refused before its memory is taken.
-    height, width, _, _ = _simplejpeg().decode_jpeg_header(data)
+    jpeg = _simplejpeg()
+    height, width, _, _ = jpeg.decode_jpeg_header(data)
     if (height, width) != out.shape[:2]:
         raise ValueError(f"got {height} x {width} pixels, expected {out.shape[0]} x {out.shape[1]}")
-    _simplejpeg().decode_jpeg(data, colorspace="RGB", buffer=out)
+    jpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
 
 
 def encode_h264(frames: np.ndarray, *, group: int, quantizer: int) -> list[bytes]:
@@ -69,7 +70,7 @@ def encode_h264(frames: np.ndarray, *, group: int, quantizer: int) -> list[bytes
 
 
 def decode_h264(data: np.ndarray, out: np.ndarray) -> None:
-    """Decode the first ``len(out)`` frames of a group from uint8 ``[bytes]`` into ``out`` uint8 ``[frames, height, width, 3]``.
+    """Decode the first frames of a group from uint8 ``[bytes]`` into ``out`` uint8 ``[frames, height, width, 3]``.
 
     Raises:
         ValueError: not such a group.

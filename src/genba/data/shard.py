@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
 
@@ -153,7 +153,7 @@ class ShardFile:
             raise KeyUnavailableError(
                 f"{self.place}: sealed under key {self.header.key_id!r}, and no keys were given to open it with"
             )
-        return read_index(index, self.source, base, self.envelope, self.place)
+        return replace(read_index(index, self.source, base, self.envelope, self.place), file=self)
 
     def offset(self, position: int) -> int:
         """Return where an episode's blocks begin in the file; the whole of it is fetched where it is not at hand."""
@@ -187,6 +187,8 @@ def read_header(schema: pa.Schema, place: str) -> ShardHeader:
     if found != FORMAT:
         hint = "; an earlier Genba wrote it: import or record it again" if found.startswith("genba-shard@") else ""
         raise CorruptShardError(f"{place}: got format {found!r}, expected {FORMAT!r}{hint}")
+    if not schema.equals(SCHEMA):
+        raise CorruptShardError(f"{place}: got other columns than those of {FORMAT}; run: genba data fsck")
     try:
         return ShardHeader(**json.loads(metadata[b"header"]))
     except (ValueError, KeyError, TypeError) as error:

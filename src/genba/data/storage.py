@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,16 +68,22 @@ class Ranged:
     """A remote object: every range is one request, so ask for neighbours together."""
 
     def __init__(self, filesystem: pafs.FileSystem, path: str) -> None:
-        self.file = filesystem.open_input_file(path)
+        self.path, self.file = path, filesystem.open_input_file(path)
         self.size = self.file.size()
 
     def view(self, start: int, stop: int) -> np.ndarray:
         """Fetch the range.
 
         Raises:
-            OSError: the object is gone, or the endpoint does not answer.
+            StorageError: the object is gone, or the endpoint does not answer.
         """
-        return np.frombuffer(self.file.read_at(stop - start, start), np.uint8)
+        try:
+            return np.frombuffer(self.file.read_at(stop - start, start), np.uint8)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: could not read bytes {start} to {stop}: {error}; if shards were packed meanwhile, open the "
+                f"vault again"
+            ) from error
 
 
 class Storage:
@@ -90,10 +97,13 @@ class Storage:
         """
         self.location, self.is_local = str(location), not str(location).startswith(REMOTE)
         if self.is_local:
-            if "://" in self.location:
-                raise ConfigError(f"{location}: got a URL, expected a folder or one of {', '.join(REMOTE)}")
+            # A URL that was made a path has lost a slash; it must not become a folder of that name in silence.
+            if re.match(r"[a-z0-9+.]{2,}:/", self.location):
+                raise ConfigError(
+                    f"{location}: got a URL, expected a folder or one of {', '.join(REMOTE)}, as a string"
+                )
             self._files: pafs.FileSystem = pafs.LocalFileSystem()
-            self._root = self.location
+            self._root = str(Path(location))
         else:
             for name, value in ENVIRONMENT.items():
                 os.environ.setdefault(name, value)
@@ -136,20 +146,30 @@ class Storage:
         return Held(ranged.file.read_buffer(ranged.size)) if whole else ranged
 
     def size_bytes(self, name: str) -> int | None:
-        """Return a file's size, None where it is not there."""
-        info = self._files.get_file_info(f"{self._root}/{name}")
+        """Return a file's size, None where it is not there.
+
+        Raises:
+            StorageError: the endpoint does not answer.
+        """
+        try:
+            info = self._files.get_file_info(f"{self._root}/{name}")
+        except OSError as error:
+            raise StorageError(f"{self.place(name)}: could not look for it: {error}") from error
         return info.size if info.type == pafs.FileType.File else None
 
     def digest(self, name: str) -> str:
         """Return the digest of a file's content, read in full.
 
         Raises:
-            OSError: it cannot be read.
+            StorageError: it cannot be read.
         """
         state = hashlib.sha256()
-        with self._files.open_input_stream(f"{self._root}/{name}") as file:
-            while block := file.read(BLOCK_BYTES):
-                state.update(block)
+        try:
+            with self._files.open_input_stream(f"{self._root}/{name}") as file:
+                while block := file.read(BLOCK_BYTES):
+                    state.update(block)
+        except OSError as error:
+            raise StorageError(f"{self.place(name)}: could not read it: {error}") from error
         return f"sha256:{state.hexdigest()}"
 
     def names(self, folder: str) -> list[str]:

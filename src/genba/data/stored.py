@@ -24,6 +24,8 @@ from genba.errors import CorruptShardError, SealError, SpecError
 from genba.spec.streams import Stream
 from genba.trust.envelope import TAG_BYTES, Seal
 
+#: How many times its bytes a block can decode to: zstd's runs, a JPEG of one colour (14 bits for 192 bytes), a film of one.
+EXPANSION = {RAW: 1, POINTS: 40_000, JPEG: 1_000, H264: 1_000_000}
 #: Numbers of a row's sealed blocks: its clock, its splits, then its values.
 CLOCK, SPLITS, FIRST_BLOCK = 0, 1, 2
 
@@ -80,6 +82,11 @@ class StoredStream:
         return len(self.times_ns)
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes that the values take as they are stored."""
+        return int(self.bounds[-1] - self.bounds[0])
+
+    @property
     def num_blocks(self) -> int:
         """How many blocks hold the samples."""
         return len(self.bounds) - 1
@@ -119,16 +126,48 @@ class StoredStream:
             data = self._raw(first, last)
             base = self.rows(first * self.samples_per_block)
             return data[self.rows(start) - base : self.rows(stop) - base]
+        self.check_claim(start, stop)
         out = np.empty((self.rows(stop) - self.rows(start), *self.shape), self.dtype)
-        for block, data in enumerate(self.blocks(first, last), first):
-            low = max(start, block * self.samples_per_block)
-            high = min(stop, (block + 1) * self.samples_per_block)
-            place = out[self.rows(low) - self.rows(start) : self.rows(high) - self.rows(start)]
+        self.read(start, stop, out)
+        return out
+
+    def read(self, start: int, stop: int, out: np.ndarray) -> None:
+        """Write what ``values`` would give into ``out``, of its shape and dtype: encoded values need no array between.
+
+        Raises:
+            CorruptShardError: as ``values``.
+        """
+        if self.codec == RAW or start >= stop:
+            out[:] = self.values(start, stop)
+            return
+        each, base = self.samples_per_block, self.rows(start)
+        first, last = start // each, -(-stop // each)
+        # One view for all of them: one request, where the blocks lie in object storage.
+        stored, edges = self._view(first, last), (self.bounds[first : last + 1] - self.bounds[first]).tolist()
+        for block, (begin, end) in enumerate(itertools.pairwise(edges), first):
+            low, high = max(start, block * each), min(stop, (block + 1) * each)
+            data = stored[begin:end]
+            if self.seal is not None:
+                data = self._open(block, data)
             try:
-                self._decode(data, place, low - block * self.samples_per_block)
+                self._decode(data, out[self.rows(low) - base : self.rows(high) - base], low - block * each)
             except ValueError as error:
                 raise CorruptShardError(f"{self.place}: block {block}: {error}; run: genba data fsck") from error
-        return out
+
+    def check_claim(self, start: int, stop: int) -> None:
+        """Refuse samples whose blocks could not hold them: what is in clear may claim anything, and memory is taken for it.
+
+        Raises:
+            CorruptShardError: fewer bytes than the samples need.
+        """
+        first, last = start // self.samples_per_block, -(-stop // self.samples_per_block)
+        size = int(self.bounds[last] - self.bounds[first])
+        claimed = (self.rows(stop) - self.rows(start)) * math.prod(self.shape) * self.dtype.itemsize
+        if claimed > EXPANSION[self.codec] * size + 65536:
+            raise CorruptShardError(
+                f"{self.place}: blocks {first} to {last - 1}: got {size} bytes for {claimed}, which is too few; "
+                f"run: genba data fsck"
+            )
 
     def sample(self, index: int) -> np.ndarray:
         """Return one sample decoded: ``[*shape]`` where dense, ``[rows, *shape]`` where ragged."""

@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from genba.config import to_toml
+from genba.config import read_toml_text, to_toml
 from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry, ShardEntry
 from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
-from genba.data.storage import Storage, write_durably
+from genba.data.storage import Storage
 from genba.errors import (
     ConfigError,
     CorruptShardError,
@@ -49,7 +49,8 @@ from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
 from genba.spec.statistics import Statistics, episode_statistics
 from genba.trust.digest import digest_bytes
-from genba.trust.keys import FileKeys, KeyProvider, default_folder, key_id
+from genba.trust.keys import FileKeys, KeyProvider, key_id
+from genba.trust.pkcs11 import keys_from_environment
 
 CATALOG_NAME = "catalog.sqlite"
 SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
@@ -73,7 +74,7 @@ class Vault:
     ) -> None:
         self.storage = Storage(location)
         self.path = Path(location) if self.storage.is_local else _cache_folder(str(location))
-        self.choices, self.keys = choices or StorageChoices(), keys or FileKeys(default_folder())
+        self.choices, self.keys = choices or StorageChoices(), keys or keys_from_environment()
         if isinstance(self.keys, FileKeys) and self.keys.folder.resolve().is_relative_to(self.path.resolve()):
             raise ConfigError(
                 f"{self.keys.folder}: a folder of keys inside the vault {self.path}: whoever copies the vault has the keys "
@@ -108,7 +109,8 @@ class Vault:
             create: make it where there is none.
             embodiments: facts of machines that no registry knows; the rest are found by their id.
             choices: how episodes are stored through this vault; sealed, and frames as JPEG, by default.
-            keys: who keeps the owners' keys; files in ``$GENBA_KEYS`` or the user's configuration folder by default.
+            keys: who keeps the owners' keys; by default the token that ``$GENBA_PKCS11_LIBRARY`` names, or files in
+                ``$GENBA_KEYS`` or the user's configuration folder.
 
         Raises:
             ConfigError: a location that is not understood, or a folder of keys inside the vault.
@@ -155,9 +157,8 @@ class Vault:
         try:
             self.catalog.insert(shard, rows)
         except DataError:
-            # Another process that rebuilt the catalog meanwhile may have found this very shard and told it: then it is stored.
-            episode_id = episode.metadata.episode_id
-            if self.catalog.holds(episode_id) and self.catalog.entry(episode_id).file == shard.file:
+            # A process that was bringing the catalog up to date may have found the shard first.
+            if self._is_catalogued(shard.file):
                 return
             self.storage.remove(shard.file)
             raise
@@ -272,8 +273,7 @@ class Vault:
             ConfigError: neither this vault nor the registry knows it.
         """
         if embodiment_id not in self._embodiments:
-            kept = self._embodiment_path(embodiment_id)
-            self._embodiments[embodiment_id] = load_embodiment(kept if kept.is_file() else embodiment_id)
+            self._embodiments[embodiment_id] = self._kept(embodiment_id) or load_embodiment(embodiment_id)
         return self._embodiments[embodiment_id]
 
     def keep_embodiment(self, embodiment: Embodiment) -> None:
@@ -283,19 +283,24 @@ class Vault:
             DataError: other facts are known under its id already.
             StorageError: the disk refused.
         """
-        path = self._embodiment_path(embodiment.id)
-        known = embodiment.id in self._embodiments or embodiment.id in EMBODIMENTS or path.is_file()
+        name, kept = _facts_name(embodiment.id), self._kept(embodiment.id)
+        known = embodiment.id in self._embodiments or embodiment.id in EMBODIMENTS or kept is not None
         if not known:
-            write_durably(path, to_toml(embodiment).encode())
+            self.storage.write(name, to_toml(embodiment).encode(), replace=True)
         elif self.embodiment(embodiment.id) != embodiment:
             raise DataError(
                 f"{self.path}: {embodiment.id} is known already with other facts; give the new machine another id or "
-                f"version (its facts: {path if path.is_file() else 'registered'})"
+                f"version (its facts: {self.storage.place(name) if kept else 'registered'})"
             )
         self._embodiments[embodiment.id] = embodiment
 
-    def _embodiment_path(self, embodiment_id: str) -> Path:
-        return self.path / EMBODIMENT_FOLDER / f"{file_name(embodiment_id)}.toml"
+    def _kept(self, embodiment_id: str) -> Embodiment | None:
+        name = _facts_name(embodiment_id)
+        size_bytes = self.storage.size_bytes(name)
+        if not size_bytes:
+            return None
+        text = self.storage.open(name).view(0, size_bytes).tobytes().decode()
+        return read_toml_text(text, Embodiment, where=self.storage.place(name))
 
     def rebuild(self, *, refused: dict[str, DataError] | None = None) -> int:
         """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.
@@ -314,7 +319,7 @@ class Vault:
         names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}
         if not self.storage.is_local and (gone := known.difference(names)):
             # Another host packed them. Locally a shard that is gone stays known, so that fsck can name it.
-            self.catalog.replace(gone, None, ())
+            self.catalog.forget(gone)
         added, failed = 0, {} if refused is None else refused
         for name in names:
             if name in known:
@@ -331,9 +336,15 @@ class Vault:
                 for position, (e, *place) in enumerate(found)
                 if not self.catalog.holds(e.metadata.episode_id)
             ]
-            if rows:
+            if not rows:
+                continue
+            try:
                 self.catalog.insert(shard, rows)
                 added += len(rows)
+            except DataError:
+                # Whoever was storing it was faster.
+                if not self._is_catalogued(name):
+                    raise
         if failed and refused is None:
             raise next(iter(failed.values()))
         return added
@@ -347,12 +358,19 @@ class Vault:
         """Return files that a crash left half-written, relative to the vault."""
         return [name for name in self.storage.names(SHARD_FOLDER) if name.endswith(".partial")]
 
+    def _is_catalogued(self, file: str) -> bool:
+        return any(shard.file == file for shard in self.catalog.shards())
+
     def _file(self, entry: EpisodeEntry) -> ShardFile:
         opened = self._opened.get(entry.file)
         if opened is None:
             opened = ShardFile(self.storage, entry.file, keys=self.keys, size_bytes=entry.shard_bytes)
             self._opened[entry.file] = opened
         return opened
+
+
+def _facts_name(embodiment_id: str) -> str:
+    return f"{EMBODIMENT_FOLDER}/{file_name(embodiment_id)}.toml"
 
 
 def _cache_folder(location: str) -> Path:

@@ -17,25 +17,25 @@ from genba.data.gather import (
     Arrays,
     CameraGather,
     EntitiesGather,
+    Gather,
     InstructionGather,
     Moments,
     PointsGather,
     RelationGather,
     TelemetryGather,
-    cut,
+    base_gathers,
 )
-from genba.data.stored import StoredStream
+from genba.data.layout import Shard
+from genba.data.recycle import Recycler
 from genba.data.targets import ActionTargets, ChoiceTargets
+from genba.data.tracks import MEMORY_BYTES, Memory, Opened
 from genba.data.vault import Vault
 from genba.errors import DataError
 from genba.spec.embodiment import Embodiment
-from genba.spec.episode import ACTION
+from genba.spec.episode import ACTION, LABEL
 from genba.spec.normalise import Normalizer
-from genba.spec.statistics import apply_scale
 from genba.spec.streams import Stream
 from genba.spec.units import to_ns
-
-Gather = TelemetryGather | CameraGather | PointsGather | EntitiesGather | RelationGather | InstructionGather
 
 
 class WindowSource:
@@ -45,9 +45,19 @@ class WindowSource:
     """
 
     def __init__(
-        self, vault: Vault, embodiment: Embodiment, normalizer: Normalizer, entries: Sequence[EpisodeEntry]
+        self,
+        vault: Vault,
+        embodiment: Embodiment,
+        normalizer: Normalizer,
+        entries: Sequence[EpisodeEntry],
+        *,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        """Find every window; telemetry and actions are kept in memory, the rest stays in the mapped shards.
+        """Find every window, which reads clocks and decisions; observations are read when they are asked for.
+
+        Args:
+            memory_bytes: how much normalised telemetry and how many points are kept once they were read; the rest is read every time. Beside it
+                stay the decisions and a few dozen bytes per window and channel.
 
         Raises:
             DataError: no entry, or one of another embodiment.
@@ -61,8 +71,8 @@ class WindowSource:
         for entry in self.entries:
             if entry.embodiment_id != embodiment.id:
                 raise DataError(f"{entry.episode_id}: an episode of {entry.embodiment_id}, expected {embodiment.id}")
-        self._shards = [vault.shard(entry) for entry in self.entries]
-        decisions = [self._decisions(i) for i in range(len(self.entries))]
+        opened, memory = Opened(vault, self.entries), Memory(memory_bytes)
+        decisions = [_decisions(opened.shard(i)) for i in range(len(opened))]
         anchors = [
             anchor_times(embodiment, streams, entry.start_ns, entry.end_ns)
             for streams, entry in zip(decisions, self.entries, strict=True)
@@ -83,8 +93,16 @@ class WindowSource:
                 for low, high in zip(self.bounds[:-1].tolist(), self.bounds[1:].tolist(), strict=True)
             ),
         )
-        self._gathers = self._make_gathers()
-        self._base = self._bases()
+        gathers = _gathers(embodiment, self._moments, normalizer, opened, memory)
+        self._bases = base_gathers(embodiment, self._moments, opened, memory)
+        instructions: list[str] = []
+        for i in range(len(opened)):
+            shard = opened.shard(i)
+            instructions.append(shard.metadata.instruction)
+            for gather in (*gathers, *self._bases):
+                gather.look(i, shard.streams.get(gather.name))
+        sentences = [InstructionGather(c, instructions, self._moments) for c in embodiment.instruction]
+        self._gathers = (*gathers, *sentences)
         self._actions: list[ActionTargets] = []
         if embodiment.action.continuous:
             for name, length, streams in (
@@ -124,8 +142,11 @@ class WindowSource:
         moments = np.concatenate([indices, len(self) + indices])
         for gather in self._gathers:
             gather.fill(both, moments)
-        if self._base is not None:
-            both["action.base"] = self._base[moments]
+        if self.embodiment.action.continuous:
+            # 0 for absolute actions.
+            both["action.base"] = np.zeros((len(moments), len(self.embodiment.action.continuous)), np.float32)
+            for base in self._bases:
+                base.fill(both, moments)
         out = {name: array[: len(indices)] for name, array in both.items()}
         out |= {f"next.{name}": array[len(indices) :] for name, array in both.items()}
         out["next.valid"] = self.next_valid[indices]
@@ -135,49 +156,20 @@ class WindowSource:
             choice.fill(out, indices)
         return out
 
-    def _stored(self, name: str) -> list[StoredStream | None]:
-        return [shard.streams.get(name) for shard in self._shards]
 
-    def _decisions(self, index: int) -> dict[str, Stream]:
-        # Only what was decided: decoding an episode's frames and sweeps for their times would be waste.
-        kinds = ("action", "label")
-        return {n: s.decode() for n, s in self._shards[index].streams.items() if n.partition(".")[0] in kinds}
+def _decisions(shard: Shard) -> dict[str, Stream]:
+    # Only what was decided: decoding an episode's frames and sweeps for their times would be waste.
+    return {n: s.decode() for n, s in shard.streams.items() if n.partition(".")[0] in (ACTION, LABEL)}
 
-    def _make_gathers(self) -> list[Gather]:
-        facts, moments, normalizer = self.embodiment, self._moments, self.normalizer
-        rows = {channel.name: channel.max_rows for channel in facts.entities}
-        gathers: list[Gather] = []
-        gathers += [TelemetryGather(c, self._stored(c.name), moments, normalizer) for c in facts.telemetry]
-        gathers += [CameraGather(c, self._stored(c.name), moments) for c in facts.camera]
-        gathers += [PointsGather(c, self._stored(c.name), moments) for c in facts.points]
-        gathers += [EntitiesGather(c, self._stored(c.name), moments, normalizer) for c in facts.entities]
-        gathers += [
-            RelationGather(r, (rows[r.source], rows[r.target]), self._stored(r.name), moments, normalizer)
-            for r in facts.relation
-        ]
-        instructions = [shard.metadata.instruction for shard in self._shards]
-        gathers += [InstructionGather(c, instructions, moments) for c in facts.instruction]
-        return gathers
 
-    def _bases(self) -> np.ndarray | None:
-        """What actions are relative to at each moment: the scaled newest value of another channel, 0 for absolute."""
-        dimensions = self.embodiment.action.continuous
-        if not dimensions:
-            return None
-        base = np.zeros((len(self._moments), len(dimensions)), np.float32)
-        for i, dimension in enumerate(dimensions):
-            if not dimension.relative_to:
-                continue
-            name, column = self.embodiment.locate(dimension.relative_to)
-            stored = self._stored(name)
-            channel = next(c for c in self.embodiment.telemetry if c.name == name)
-            start, stop = cut(channel, stored, self._moments)
-            for stream, slices in zip(stored, self._moments.slices, strict=True):
-                if stream is None or not len(stream):
-                    continue
-                newest = stream.values(0, len(stream))[:, column]
-                for part in slices:
-                    values = newest[np.maximum(stop[part] - 1, 0)]
-                    scaled = apply_scale(values[:, None], (dimension,))[:, 0]
-                    base[part, i] = np.where(stop[part] > start[part], scaled, 0.0)
-        return base
+def _gathers(
+    facts: Embodiment, moments: Moments, normalizer: Normalizer, opened: Opened, memory: Memory
+) -> list[Gather]:
+    rows, recycler = {channel.name: channel.max_rows for channel in facts.entities}, Recycler()
+    return [
+        *(TelemetryGather(c, moments, normalizer, opened, memory) for c in facts.telemetry),
+        *(CameraGather(c, moments, opened, recycler) for c in facts.camera),
+        *(PointsGather(c, moments, opened, memory) for c in facts.points),
+        *(EntitiesGather(c, moments, normalizer, opened) for c in facts.entities),
+        *(RelationGather(r, (rows[r.source], rows[r.target]), moments, normalizer, opened) for r in facts.relation),
+    ]

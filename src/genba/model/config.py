@@ -74,6 +74,8 @@ class ModelConfig:
     num_prompts: int = 2
     #: most tokens of one telemetry channel; its window is cut into so many patches
     telemetry_tokens: int = 4
+    #: fewest samples of such a patch: a short window is cut into fewer
+    telemetry_patch: int = 1
     #: azimuth bins of a point cloud, and tokens that they are cut into
     points_bins: int = 180
     points_tokens: int = 12
@@ -87,6 +89,9 @@ class ModelConfig:
     #: weight of the world loss beside the action loss, and of its anti-collapse regulariser
     world_weight: float = 0.1
     regulariser_weight: float = 0.05
+    #: take the world loss on every so many windows of a batch, where the batch is a multiple of four times this (as the
+    #: regulariser wants groups of four), else on all of them
+    world_stride: int = 1
     #: probability that training hides a whole channel
     modality_dropout: float = 0.0
     #: the flow time is drawn from Beta(this, 1): more weight near pure noise where above 1
@@ -98,6 +103,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "num_layers", "num_heads", "num_kv_heads", "head_width", "telemetry_tokens", "points_tokens")
+        _positive(self, "telemetry_patch", "world_stride")
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"num_kv_heads: got {self.num_kv_heads}, expected a divisor of num_heads ({self.num_heads})"
@@ -138,6 +144,8 @@ def tiny() -> ModelConfig:
         trunk=ExpertConfig(width=128, feedforward=256),
         action=ExpertConfig(width=64, feedforward=128),
         world=ExpertConfig(width=64, feedforward=128),
+        telemetry_patch=8,
+        world_stride=4,
         flow_samples=2,
     )
 

@@ -135,7 +135,7 @@ def lengths(config: ModelConfig, embodiment: Embodiment) -> Lengths:
 
 
 def training_operations(config: ModelConfig, embodiment: Embodiment) -> Operations:
-    """Count the operations of the training forward pass over one window.
+    """Count the operations of the training forward pass over one window on which the world loss is taken.
 
     A backward pass costs twice as much, and recomputed layers once more. Channels are tokenized twice: now, and
     ``horizon`` control periods later for the world's target.
@@ -177,7 +177,7 @@ def _scores(config: ModelConfig, queries: int, keys: int) -> int:
 def _tokens(config: ModelConfig, channel: Channel) -> int:
     match channel:
         case TelemetryChannel():
-            return min(config.telemetry_tokens, channel.num_samples)
+            return min(config.telemetry_tokens, math.ceil(channel.num_samples / config.telemetry_patch))
         case PointsChannel():
             return config.points_tokens
         case CameraChannel():

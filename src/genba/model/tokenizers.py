@@ -68,7 +68,7 @@ class TelemetryTokenizer(Tokenizer):
     def __init__(self, channel: TelemetryChannel, config: ModelConfig) -> None:
         super().__init__()
         self.name, self.samples, dims = channel.name, channel.num_samples, packed_width(channel.dimensions)
-        self.num_tokens = min(config.telemetry_tokens, self.samples)
+        self.num_tokens = min(config.telemetry_tokens, math.ceil(self.samples / config.telemetry_patch))
         self.patch = math.ceil(self.samples / self.num_tokens)
         self.num_predicted, self.readout_width = 1, dims
         seconds = self.patch / channel.rate_hz

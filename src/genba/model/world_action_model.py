@@ -38,6 +38,11 @@ class Encoding(NamedTuple):
     tokens: Tensor
     valid: Tensor
 
+    def every(self, stride: int) -> Encoding:
+        """Return every ``stride``-th sample's."""
+        keys, values = (tuple(part[::stride] for part in parts) for parts in (self.keys, self.values))
+        return Encoding(keys, values, self.tokens[::stride], self.valid[::stride])
+
 
 class EmbodimentParts(nn.Module):
     """The small parameters of one embodiment: prompts, tokenizers, relation biases and heads."""
@@ -278,6 +283,12 @@ class WorldActionModel(nn.Module):
     def _world_losses(
         self, parts: EmbodimentParts, encoding: Encoding, tokens: Mapping[str, Tokens], batch: Inputs, seed: int
     ) -> dict[str, Tensor]:
+        size = len(batch["next.valid"])
+        stride = self.config.world_stride if size % (losses.ISOTROPY_GROUP * self.config.world_stride) == 0 else 1
+        if stride > 1:
+            batch = {name: value[::stride] for name, value in batch.items()}
+            tokens = {name: Tokens(*(part[::stride] for part in found)) for name, found in tokens.items()}
+            encoding = encoding.every(stride)
         following = {key[5:]: value for key, value in batch.items() if key.startswith("next.") and key != "next.valid"}
         now, now_valid = parts.latents(tokens)
         actual, actual_valid = parts.latents(parts.tokenize(following))

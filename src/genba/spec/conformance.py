@@ -10,7 +10,7 @@ import numpy as np
 from genba.errors import SpecError
 from genba.spec.action import Action, ActionChunk
 from genba.spec.embodiment import CameraChannel, Embodiment, EntitiesChannel, PointsChannel, TelemetryChannel
-from genba.spec.episode import ACTION, LABEL, Episode
+from genba.spec.episode import ACTION, LABEL, TRACE, Episode
 from genba.spec.observation import Observation, observe
 from genba.spec.protocols import Env, Policy, Step
 from genba.spec.streams import Stream, StreamBuffer
@@ -108,6 +108,8 @@ def check_episode(embodiment: Embodiment, episode: Episode) -> None:
         if name in (ACTION, LABEL):
             shape = (None, len(embodiment.action.continuous))
             _expect(f"{episode.metadata.episode_id}: {name}", "values", stream.values, np.float32, shape)
+        elif name.partition(".")[0] == TRACE:
+            _expect(f"{episode.metadata.episode_id}: {name}", "values", stream.values, np.float32, (None, None))
         elif name not in actions:
             check_stream(embodiment, name, stream)
 

@@ -5,7 +5,9 @@ Beside its embodiment's channels and relations it may hold these streams:
 * ``action``: float32 ``[steps, dimension]``, what the machine was told at each control step;
 * ``action.<choice>``: the scores decided, ragged over the decision's rows (``rank`` ``[rows]``,
   ``assign`` ``[rows, over max_rows]``, NaN beyond the rows);
-* ``label`` and ``label.<choice>``: what an expert would have done at the same moments, where it was asked.
+* ``label`` and ``label.<choice>``: what an expert would have done at the same moments, where it was asked;
+* ``trace.<name>``: float32 ``[samples, number]``, what was found out about the episode afterwards (e.g. marked anomalies),
+  for verifiers and scores; no window and no observation ever holds it.
 
 Training imitates ``label`` where it stands and ``action`` elsewhere.
 """
@@ -19,6 +21,7 @@ from genba.spec.streams import Stream
 
 ACTION = "action"
 LABEL = "label"
+TRACE = "trace"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from genba.config import build
 from genba.errors import CheckpointError, nearest
 from genba.model.config import ExpertConfig, MixtureConfig, ModelConfig
 from genba.model.world_action_model import WorldActionModel
@@ -76,7 +77,7 @@ def save(
                 "step": step,
                 "architecture": architecture_digest(model.config, model.embodiments),
                 "model": asdict(model.config),
-                "embodiments": sorted(model.embodiments),
+                "embodiments": {i: asdict(e) for i, e in sorted(model.embodiments.items())},
                 "statistics": {name: s.to_json() for name, s in statistics.items()},
                 "torch": torch.__version__,
                 **extra,
@@ -115,6 +116,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ) from None
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path / MANIFEST}: not JSON ({error}); use an older checkpoint") from error
+
+
+def embodiments_of(path: Path) -> list[Embodiment]:
+    """Return the facts of the machines that a checkpoint was trained on, as they were then.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+    """
+    facts = read_manifest(path)["embodiments"]
+    return [build(table, Embodiment, where=str(path / MANIFEST), path=f"embodiments.{i}") for i, table in facts.items()]
 
 
 def load(
@@ -182,8 +193,8 @@ def _difference(manifest: Mapping[str, Any], model: WorldActionModel) -> str:
             return f"the checkpoint's model has {key!r}, which this version does not know{nearest(key, ours)}"
         if ours[key] != value:
             return f"model.{key}: got {value!r} in the checkpoint, expected {ours[key]!r}"
-    if manifest["embodiments"] != sorted(model.embodiments):
-        return f"embodiments: got {manifest['embodiments']} in the checkpoint, expected {sorted(model.embodiments)}"
+    if sorted(manifest["embodiments"]) != sorted(model.embodiments):
+        return f"embodiments: got {sorted(manifest['embodiments'])} in the checkpoint, expected {sorted(model.embodiments)}"
     return "the facts of an embodiment differ"
 
 

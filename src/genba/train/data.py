@@ -56,6 +56,7 @@ def prepare(
     known = {embodiment.id: embodiment for embodiment in embodiments}
     found: dict[str, Statistics] = {}
     sources: dict[str, dict[str, WindowSource]] = {"training": {}, "evaluation": {}}
+    room = recipe.memory_bytes // max(2 * len(known), 1)
     for embodiment_id, embodiment in known.items():
         entries = vault.entries(embodiment_id=embodiment_id)
         split = {
@@ -73,11 +74,11 @@ def prepare(
         found[embodiment_id] = statistics[embodiment_id] if statistics else vault.statistics(embodiment_id)
         normalizer = Normalizer(embodiment, found[embodiment_id])
         for name, chosen in split.items():
-            sources[name][embodiment_id] = WindowSource(vault, embodiment, normalizer, chosen)
+            sources[name][embodiment_id] = WindowSource(vault, embodiment, normalizer, chosen, memory_bytes=room)
     sizes = {i: recipe.batch_size(i) for i in known}
     return TrainingData(
         known,
         found,
-        Mixture(sources["training"], sizes, recipe.seed),
+        Mixture(sources["training"], sizes, recipe.seed, recipe.shares),
         Mixture(sources["evaluation"], sizes, recipe.seed + 1),
     )

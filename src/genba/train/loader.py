@@ -1,7 +1,8 @@
-"""Batches for the loop: windows of every embodiment plus their draws, made ahead in a thread.
+"""Batches for the loop: windows of every embodiment plus their draws, made ahead in threads.
 
-A batch is addressed by its train step alone, so a resumed run and any number of ranks see the same ones. numpy releases
-the interpreter's lock in the gathers that cost time, so a thread is enough to keep the loop from waiting.
+A batch is addressed by its train step alone, so a resumed run, any number of ranks and any number of workers see the
+same ones. What costs time in a batch (copies, opening sealed blocks, decoding) releases the interpreter's lock, so threads
+are enough to keep the loop from waiting; how long it waits stands in a run's metrics as ``data_wait``.
 """
 
 from __future__ import annotations
@@ -35,11 +36,18 @@ class Loader:
         world_size: int = 1,
         device: torch.device | None = None,
         ahead: int = 2,
+        workers: int = 1,
     ) -> None:
+        """Make no batch yet.
+
+        Args:
+            ahead: batches that are made or lie ready while one is used.
+            workers: threads that make them; each makes whole batches.
+        """
         self.mixture, self.embodiments, self.config = mixture, embodiments, config
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.device = device or torch.device("cpu")
-        self.ahead = ahead
+        self.ahead, self.workers = ahead, workers
 
     def batch(self, step: int) -> Batch:
         """Make the batch of one train step: embodiment id -> name -> tensor with this rank's share."""
@@ -61,7 +69,7 @@ class Loader:
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """Yield (train step, batch), the next ones being made meanwhile."""
-        with ThreadPoolExecutor(1, thread_name_prefix="loader") as pool:
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
             waiting: dict[int, Future[Batch]] = {}
             for step in range(start, stop):
                 for coming in range(step, min(step + self.ahead + 1, stop)):

@@ -86,17 +86,24 @@ def train(
     windows = sum(recipe.batch_size(i) for i in data.embodiments)
     with Metrics(folder, num_steps=stop, start=start, silent=rank > 0) as metrics:
         model.train()
-        waited_s, began_s = 0.0, time.perf_counter()
+        waited_s, stepped_s, began_s = 0.0, 0.0, time.perf_counter()
         asked_s = began_s
         for step, batch in loader.steps(start, stop):
             waited_s += time.perf_counter() - asked_s
             losses = train_step(model, optimizer, recipe, batch, step)
             mean.update(model, step)
+            stepped_s += time.perf_counter() - asked_s
             if (step + 1) % recipe.log_every == 0 or step + 1 == stop:
                 values = {name: _mean_over_ranks(value) for name, value in losses.items()}
                 elapsed_s = time.perf_counter() - began_s
                 rate = windows * (step + 1 - start) / elapsed_s
-                values |= {"lr": recipe.learning_rate_at(step), "samples_per_s": rate, "waiting": waited_s / elapsed_s}
+                # Of the time of the steps since the last report, without evaluations and checkpoints, what was waited.
+                values |= {
+                    "lr": recipe.learning_rate_at(step),
+                    "samples_per_s": rate,
+                    "data_wait": waited_s / stepped_s,
+                }
+                waited_s = stepped_s = 0.0
                 metrics.report(step, values)
                 metrics.advance(step, rate=rate, loss=values["loss"])
             if (step + 1) % recipe.evaluate_every == 0 or step + 1 == stop:
@@ -133,6 +140,11 @@ def train_step(
         weighted.backward()
         total = total + weighted.detach()
         out |= {f"loss/{embodiment_id}/{name}": value.detach() for name, value in losses.items()}
+    for parameter in model.parameters():
+        # What these machines do not use (the trunk's last query where nothing is chosen) still gets its optimizer state:
+        # a checkpoint then holds the same entries at every step, and resumes.
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     average_gradients(model)
     out["gradient_norm"] = clip_gradients(model, recipe.max_gradient_norm)
     optimizer.step()

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from genba.data.mixture import Share
+from genba.data.tracks import MEMORY_BYTES
 from genba.errors import ConfigError, nearest
 from genba.model.config import ModelConfig, preset
 
@@ -25,6 +27,10 @@ class Recipe:
     #: windows per step of an embodiment, over all ranks; ``default_batch`` for those not named
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     default_batch: int = 64
+    #: how an embodiment's windows are made up of owners' and tasks' episodes; none: every window counts alike
+    shares: tuple[Share, ...] = ()
+    #: bytes of clocks, numbers and points that are kept in memory once read, over all embodiments
+    memory_bytes: int = MEMORY_BYTES
     #: weight of an embodiment's loss; 1 for those not named
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     #: peak learning rate, reached after ``warmup_steps``, then a cosine down to ``final_fraction`` of it

@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import logging
 import math
-import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +31,7 @@ from genba.data.readers.dbc import CompiledMessage, Dbc
 from genba.data.readers.geodesy import earth_from_start, earth_position, in_start
 from genba.data.readers.image_files import read_bytes
 from genba.data.readers.log_facts import held_to, narrow
+from genba.data.readers.npy import load_array
 from genba.data.readers.options import provenance
 from genba.errors import FormatError, ReaderError
 from genba.spec.embodiment import Embodiment, load_embodiment
@@ -207,27 +206,13 @@ def _clock(path: Path, t: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _load(path: Path, digest: Any) -> np.ndarray:
-    """Load an array whose header promises no more than the file holds.
+    """Load an array, and add its file to the log's digest.
 
     Raises:
         FormatError: it is missing, not an array, of Python objects, or cut.
     """
-    data = read_bytes(path)
-    digest.update(data)
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell() or dtype.itemsize < 1:
-            raise ValueError(f"{dtype}{list(shape)} do not fill {len(data) - file.tell()} bytes")
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    # The second line is what Python's own parser makes of a hostile header.
-    except (
-        *(ValueError, EOFError, TypeError, OSError),
-        *(SyntaxError, tokenize.TokenError, RecursionError, MemoryError, OverflowError),
-    ) as error:
-        raise FormatError(path, f"not a NumPy array ({error}); expected one of comma2k19") from error
+    digest.update(read_bytes(path))
+    return load_array(path)
 
 
 def _read_values(

@@ -1,0 +1,55 @@
+"""``genba data view``: open an episode in Rerun, or save it as a recording where there is no screen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
+from genba.data.vault import Vault, file_name
+from genba.errors import DataError
+from genba.report.rerun_view import quiet, write_recording
+
+
+def view(
+    episode: Annotated[str, typer.Argument(help="An episode's id; see: genba data list --each.")],
+    vault: VaultOption = DEFAULT_VAULT,
+    save: Annotated[Path | None, typer.Option(help="Save the recording here (.rrd) instead of opening it.")] = None,
+) -> None:
+    """Open one episode in Rerun: cameras, points, every number on its own clock, laid out by the machine's facts.
+
+    Without a display the recording is saved beside you and the command that opens it is printed. Rerun's usage reports are
+    off in everything that is started here.
+    """
+    kept, console = Vault.open(vault), Console()
+    entry = kept.entry(episode)
+    if save is None and not _has_display():
+        save = Path(f"{file_name(entry.episode_id)}.rrd")
+    if save is not None:
+        if save.suffix != ".rrd":
+            raise DataError(f"{save}: got a name that ends in {save.suffix!r}, expected .rrd, by which Rerun knows it")
+        _write(kept, episode, save)
+        console.print(f"[bold]{save}[/] ({save.stat().st_size / 1e6:.1f} MB); open it where there is a screen with:")
+        # Its reports are on by default outside of this command; CI is the variable that its code asks for.
+        console.print(f"  CI=1 TELEMETRY_ENABLED=false rerun {save}", highlight=False)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "episode.rrd"
+        _write(kept, episode, path)
+        subprocess.run([sys.executable, "-m", "rerun", str(path)], env=quiet(os.environ), check=True)
+
+
+def _write(vault: Vault, episode: str, path: Path) -> None:
+    entry = vault.entry(episode)
+    write_recording(path, vault.embodiment(entry.embodiment_id), vault.shard(entry))
+
+
+def _has_display() -> bool:
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

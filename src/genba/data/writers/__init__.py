@@ -1,0 +1,1 @@
+"""Writers of foreign formats, one per file; the contract is ``spec.protocols.Writer``."""
