@@ -294,19 +294,25 @@ def test_killed_worker_costs_its_log_only(vault, logs, dbc):
         events.append(event)
         if isinstance(event, fanout.Started) and not killed:
             killed = True
-            (child,) = children_of(os.getpid())
-            os.kill(child, signal.SIGKILL)
+            os.kill(worker_of(os.getpid()), signal.SIGKILL)
     errors = [event for event in events if isinstance(event, fanout.Finished) and event.error]
     assert [event.job for event in errors] == jobs[:1]
     assert "ended by itself with status -9; the same command tries it again" in errors[0].error
     assert_whole(vault, NUM_LOGS - 1)
 
 
-def children_of(pid):
-    """Return the processes that ``pid`` started and that still run."""
-    tasks = Path(f"/proc/{pid}/task")
-    ids = {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
-    return [child for child in ids if "import_worker" in Path(f"/proc/{child}/cmdline").read_text()]
+def worker_of(pid):
+    """Return the one worker that ``pid`` started, as soon as it can be told from the process that became it."""
+    tasks, deadline = Path(f"/proc/{pid}/task"), time.monotonic() + 60
+    while time.monotonic() < deadline:
+        ids = {int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()}
+        # Just after its start a process has no command line yet.
+        found = [child for child in ids if "import_worker" in Path(f"/proc/{child}/cmdline").read_text()]
+        if found:
+            (worker,) = found
+            return worker
+        time.sleep(0.005)
+    raise AssertionError(f"process {pid} started no worker")
 
 
 _FULL = """

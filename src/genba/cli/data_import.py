@@ -60,10 +60,12 @@ class _Plan:
     """What is to be done for each log, and what is done already."""
 
     jobs: list[Job] = field(default_factory=list)
-    #: log -> jobs still to do, new and known episodes
-    open_jobs: dict[Path, list[Job]] = field(default_factory=dict)
+    #: log -> how many of its jobs are still to do
+    num_open: dict[Path, int] = field(default_factory=dict)
+    #: log -> the job that it is as a whole, and the episodes that it gave so far
     wholes: dict[Path, Job] = field(default_factory=dict)
     episodes: dict[Path, list[str]] = field(default_factory=dict)
+    #: episodes that were stored before
     num_known: int = 0
     #: (log or part, message)
     errors: list[tuple[str, str]] = field(default_factory=list)
@@ -128,7 +130,7 @@ def _plan(
                 plan.num_known += len(done)
                 plan.episodes[log] += done
         if todo:
-            plan.open_jobs[log] = todo
+            plan.num_open[log] = len(todo)
             plan.jobs += todo
     return plan
 
@@ -168,12 +170,11 @@ def _run(vault: Path | str, journal: ImportJournal, plan: _Plan, choices: Choice
 
 def _remember(journal: ImportJournal, plan: _Plan, job: Job, episodes: list[str]) -> None:
     """Note a job as done, and its log once nothing of it is left to do."""
-    todo = plan.open_jobs[job.log]
-    todo.remove(job)
+    plan.num_open[job.log] -= 1
     plan.episodes[job.log] += episodes
     if job.part:
         journal.finish(job, episodes)
-    if not todo:
+    if not plan.num_open[job.log]:
         journal.finish(plan.wholes[job.log], plan.episodes[job.log])
 
 
@@ -185,15 +186,15 @@ def _events(vault: Path | str, jobs: list[Job], choices: Choices) -> Generator[E
 
 def _show(plan: _Plan, console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("log", "reader", "parts to read", "MB"):
+    for name in ("log", "reader", "parts to read", "MB in all"):
         table.add_column(name, justify="left" if name in ("log", "reader") else "right", overflow="fold")
-    for log, jobs in plan.open_jobs.items():
-        size_mb = sum(job.size_bytes for job in jobs) / 1e6
-        table.add_row(escape(str(log)), plan.wholes[log].reader, str(len(jobs)), f"{size_mb:.1f}")
+    for log, num_open in plan.num_open.items():
+        size_mb = plan.wholes[log].size_bytes / 1e6
+        table.add_row(escape(str(log)), plan.wholes[log].reader, str(num_open), f"{size_mb:.1f}")
     console.print(table, highlight=False)
     total_mb = sum(job.size_bytes for job in plan.jobs) / 1e6
     done = f"; {plan.num_known} episodes are there already" if plan.num_known else ""
-    console.print(f"{len(plan.open_jobs)} logs, {total_mb:.1f} MB would be read{done}", highlight=False)
+    console.print(f"{len(plan.num_open)} logs, {total_mb:.1f} MB would be read{done}", highlight=False)
     if plan.errors:
         _say_errors(plan.errors, console)
         raise typer.Exit(1)
