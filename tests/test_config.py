@@ -79,3 +79,11 @@ def test_what_is_written_reads_back_equal():
     assert _read(text) == car
     # What stands at its default is left out.
     assert "seats" not in text and "note" not in text
+
+
+def test_what_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "car.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"car.toml: not UTF-8 text .*; expected a TOML file with Car facts"):
+        read_toml(tmp_path / "car.toml", Car)
+    with pytest.raises(ConfigError, match=r": Is a directory; expected a TOML file with Car facts"):
+        read_toml(tmp_path, Car)

@@ -28,13 +28,19 @@ def read_toml(path: Path | str, cls: type[T]) -> T:
     """Read ``path`` strictly into the dataclass ``cls``.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or does not fit ``cls``.
+        ConfigError: the file is missing or unreadable, is not TOML, or does not fit ``cls``.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a TOML file with {cls.__name__} facts") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; expected a TOML file with {cls.__name__} facts") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text ({error}); expected a TOML file with {cls.__name__} facts"
+        ) from error
     return read_toml_text(text, cls, where=str(path))
 
 

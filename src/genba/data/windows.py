@@ -56,8 +56,8 @@ class WindowSource:
         """Find every window, which reads clocks and decisions; observations are read when they are asked for.
 
         Args:
-            memory_bytes: how much normalised telemetry and how many points are kept once they were read; the rest is read every time. Beside it
-                stay the decisions and a few dozen bytes per window and channel.
+            memory_bytes: how much normalised telemetry and how many points are kept once they were read; the rest is read
+                every time. Beside it stay the decisions and a few dozen bytes per window and channel.
 
         Raises:
             DataError: no entry, or one of another embodiment.

@@ -5,11 +5,11 @@ The counts are those of the result file of ``scripts/fuzz_readers.py``. Read nex
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from genba.errors import ConfigError
 from genba.registry import READERS, WRITERS, resolve
+from genba.report.measurement import read_measurement
 
 FORMAT, VERSION = "genba-fuzz", 1
 
@@ -20,15 +20,7 @@ def readers_table(path: Path) -> str:
     Raises:
         ConfigError: no such file, not a result of this format, or a registered reader that it does not count.
     """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; expected one written by 'scripts/fuzz_readers.py --out'") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: not valid JSON ({error})") from error
-    got = (result.get("format"), result.get("version")) if isinstance(result, dict) else None
-    if got != (FORMAT, VERSION):
-        raise ConfigError(f"{path}: got format and version {got}, expected {(FORMAT, VERSION)}")
+    result = read_measurement(path, (FORMAT, VERSION), written_by="scripts/fuzz_readers.py --out")
     counts = {row["reader"]: row for row in result["readers"]}
     lines = ["| format | what is read | broken logs | refused by name | read, and fit | anything else | most memory |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")

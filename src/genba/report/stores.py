@@ -5,12 +5,11 @@ Read next: ``readme``, which does the same for the README's table.
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-from genba.errors import ConfigError
+from genba.report.measurement import read_measurement
 
 FORMAT, VERSION = "genba-stores", 1
 #: kind of window -> head of its column
@@ -32,15 +31,7 @@ def stores_table(path: Path) -> str:
     Raises:
         ConfigError: no such file, or not a result of this format.
     """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; expected one written by 'perf/stores/measure.py --out'") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: not valid JSON ({error})") from error
-    got = (result.get("format"), result.get("version")) if isinstance(result, dict) else None
-    if got != (FORMAT, VERSION):
-        raise ConfigError(f"{path}: got format and version {got}, expected {(FORMAT, VERSION)}")
+    result = read_measurement(path, (FORMAT, VERSION), written_by="perf/stores/measure.py --out")
     rows = {row["name"]: row for row in result["stores"]}
     lines = ["| windows per CPU-second | " + " | ".join(KINDS.values()) + " | MB per hour | |"]
     lines.append("|---|" + "---:|" * (len(KINDS) + 1) + "---|")

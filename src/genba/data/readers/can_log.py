@@ -24,15 +24,14 @@ import numpy as np
 
 from genba.data.readers.dbc import CompiledMessage, CompiledSignal, Dbc
 from genba.data.readers.derived import (
-    EMBODIMENT_OPTION,
     as_si,
     derive,
     distinct_names,
-    given_embodiment,
     hold_to,
     nominal_rate_hz,
     telemetry,
 )
+from genba.data.readers.log_facts import EMBODIMENT_OPTION, given_facts
 from genba.data.readers.options import provenance
 from genba.data.readers.si import NONE, to_si
 from genba.errors import FormatError, ReaderError, nearest
@@ -114,7 +113,7 @@ class CanReader(ABC):
             ReaderError: no DBC was given, it is not this machine's, or the log cannot be read.
         """
         provenance(self, options)
-        given = given_embodiment(Path(path), options.get("embodiment"))
+        given = given_facts(Path(path), options.get("embodiment"))
         return given or self._log(Path(path), options).facts()
 
     def read(self, path: Path, **options: Any) -> Iterator[Episode]:
@@ -129,7 +128,7 @@ class CanReader(ABC):
             ReaderError: the DBC or another option does not fit the log.
         """
         path, given = Path(path), provenance(self, options)
-        facts = given_embodiment(path, options.get("embodiment"))
+        facts = given_facts(path, options.get("embodiment"))
         log = self._log(path, options)
         self._kept = None
         streams = log.streams()

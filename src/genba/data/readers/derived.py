@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 
 from genba.data.readers.si import Conversion
-from genba.errors import ConfigError, ReaderError, nearest
-from genba.spec.embodiment import Control, Dimension, Embodiment, TelemetryChannel, load_embodiment
+from genba.errors import ReaderError, nearest
+from genba.spec.embodiment import Control, Dimension, Embodiment, TelemetryChannel
 from genba.spec.episode import ACTION, LABEL, TRACE
 from genba.spec.streams import Stream
 from genba.trust.digest import digest_json
-
-#: What a reader that derives facts says of its option ``embodiment``.
-EMBODIMENT_OPTION = "the machine's facts: a registered id or a TOML file; by default they are derived from the log"
 
 #: A log of a machine without commands: one moment is looked at per tenth of a second, half a second back.
 PERIOD_S = 0.1
@@ -83,20 +80,6 @@ def derive(kind: str, description: str, channels: Sequence[TelemetryChannel], ke
     digest = digest_json(key).removeprefix("sha256:")[:12]
     control = Control(period_s=PERIOD_S, deadline_s=PERIOD_S, horizon=5)
     return Embodiment(id=f"log/{kind}-{digest}@1", description=description, control=control, telemetry=tuple(channels))
-
-
-def given_embodiment(path: Path, option: Any) -> Embodiment | None:
-    """Return the facts that the option ``embodiment`` names; None where it was not given.
-
-    Raises:
-        ReaderError: no registry and no file knows them.
-    """
-    if option is None or isinstance(option, Embodiment):
-        return option
-    try:
-        return load_embodiment(option if isinstance(option, Path) else str(option))
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
-        raise ReaderError(f"{path}: option embodiment: {error}") from error
 
 
 def hold_to(

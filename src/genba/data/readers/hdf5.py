@@ -37,6 +37,7 @@ from genba.data.readers.hdf5_layouts import (
     look_through,
     picture_bytes,
 )
+from genba.data.readers.log_facts import EMBODIMENT_OPTION, held_to
 from genba.data.readers.options import provenance
 from genba.data.video_files import decode_picture
 from genba.errors import DataError, FormatError, ReaderError
@@ -62,7 +63,7 @@ class Hdf5Reader:
     description = "HDF5 in ALOHA's layout (a file or a folder of episode_<n>.hdf5) or robomimic's"
     options: Mapping[str, str] = {
         "rate_hz": "control steps per second; needed where the file does not state it (ALOHA's authors recorded at 50)",
-        "embodiment": robot_facts.EMBODIMENT_OPTION,
+        "embodiment": EMBODIMENT_OPTION,
         "channel_order": "of compressed images: rgb, as JPEG defines it, or bgr where the recorder swapped them (default: rgb)",
     }
 
@@ -117,7 +118,7 @@ class Hdf5Reader:
         for demonstration in log.demonstrations:
             episode = _read(log, demonstration, facts, rate_hz, given, is_swapped=order == "bgr")
             if options.get("embodiment"):
-                robot_facts.check_against(path, facts, episode)
+                episode = held_to(facts, episode, path, given=True)
             yield episode
 
 
@@ -183,8 +184,8 @@ def _facts(path: Path, log: Log, rate_hz: float, options: Mapping[str, Any]) -> 
         )
     except ValueError as error:
         raise FormatError(first.file, f"not the facts of a machine ({error})") from error
-    facts = robot_facts.named_by_content(log.machine, facts)
-    return robot_facts.given_embodiment(path, options["embodiment"], facts) if options.get("embodiment") else facts
+    derived = robot_facts.named_by_content(log.machine, facts)
+    return robot_facts.given_or_derived(path, options.get("embodiment"), derived)
 
 
 def _names(log: Log, signal: Signal) -> list[str]:

@@ -81,7 +81,7 @@ class KittiReader:
 
     def embodiment(self, path: Path, **options: Any) -> Embodiment:
         """Return the facts of the car: those given, else what the log has of its sensors, with its pictures' sizes."""
-        return given_facts(self.name, options) or self._folder(Path(path))[1]
+        return given_facts(self.name, options.get("embodiment")) or self._folder(Path(path))[1]
 
     def parts(self, path: Path, **options: Any) -> list[str]:
         """Return the numbers of the frames; one empty name for a drive."""

@@ -38,6 +38,7 @@ from genba.data.readers.lerobot_streams import (
     recorded_terms,
 )
 from genba.data.readers.lerobot_tables import EpisodeTables, column, numbers, whole_numbers
+from genba.data.readers.log_facts import EMBODIMENT_OPTION, held_to
 from genba.data.readers.options import PROVENANCE as TERMS
 from genba.data.readers.options import provenance
 from genba.data.video_files import VideoFile, decode_picture
@@ -72,7 +73,7 @@ class LeRobotReader:
     name = "lerobot"
     description = "a LeRobotDataset v3.0 or v2.1: a folder with meta/info.json, data and videos"
     options: Mapping[str, str] = {
-        "embodiment": robot_facts.EMBODIMENT_OPTION,
+        "embodiment": EMBODIMENT_OPTION,
         "streams": "native: from Genba's side tables; base: from LeRobot's own tables (default: native where there are)",
     }
 
@@ -119,7 +120,7 @@ class LeRobotReader:
             for entry in layout.episodes:
                 episode = _read_episode(layout, facts, entry, tables, videos, given)
                 if options.get("embodiment"):
-                    robot_facts.check_against(path, facts.embodiment, episode)
+                    episode = held_to(facts.embodiment, episode, path, given=True)
                 yield episode
         finally:
             tables.close()
@@ -202,9 +203,8 @@ def _facts(layout: Layout, options: Mapping[str, Any]) -> _Facts:
         raise FormatError(
             layout.root / INFO, f"not the facts of a machine ({error}); left out: {facts.left_out or 'nothing'}"
         ) from error
-    facts.embodiment = robot_facts.named_by_content(f"lerobot {layout.robot_type}", machine)
-    if options.get("embodiment"):
-        facts.embodiment = robot_facts.given_embodiment(layout.root, options["embodiment"], facts.embodiment)
+    derived = robot_facts.named_by_content(f"lerobot {layout.robot_type}", machine)
+    facts.embodiment = robot_facts.given_or_derived(layout.root, options.get("embodiment"), derived)
     return facts
 
 

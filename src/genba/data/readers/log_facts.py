@@ -1,12 +1,11 @@
 """The facts of a machine that no registry knows: made from its log, or given by who imports it.
 
-Read next: ``kitti`` and ``nuscenes``, which derive them.
+Every reader of a general format stands on this. Read next: ``derived`` and ``robot_facts``, which derive them for telemetry and for robots.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,21 @@ def named_by_facts(name: str, facts: Embodiment) -> Embodiment:
     return dataclasses.replace(facts, id=f"log/{name}-{digest[:12]}@1")
 
 
-def given_facts(reader_name: str, options: Mapping[str, Any]) -> Embodiment | None:
-    """Return the facts that option ``embodiment`` names; None where it is not given.
+def given_facts(place: Path | str, option: Any) -> Embodiment | None:
+    """Return the facts that option ``embodiment`` names (an id, a file, or facts themselves); None where it is not given.
+
+    Args:
+        place: the log or the reader, for errors.
 
     Raises:
         ReaderError: there are no such facts.
     """
-    if not options.get("embodiment"):
-        return None
+    if not option or isinstance(option, Embodiment):
+        return option or None
     try:
-        return load_embodiment(options["embodiment"])
+        return load_embodiment(option if isinstance(option, Path) else str(option))
     except ConfigError as error:
-        raise ReaderError(f"{reader_name}: option embodiment: {error}") from error
+        raise ReaderError(f"{place}: option embodiment: {error}") from error
 
 
 def held_to(embodiment: Embodiment, episode: Episode, path: Path, *, given: bool = False) -> Episode:

@@ -24,15 +24,14 @@ from typing import Any
 import numpy as np
 
 from genba.data.readers.derived import (
-    EMBODIMENT_OPTION,
     as_si,
     derive,
     distinct_names,
-    given_embodiment,
     hold_to,
     nominal_rate_hz,
     telemetry,
 )
+from genba.data.readers.log_facts import EMBODIMENT_OPTION, given_facts
 from genba.data.readers.mdf4_blocks import HEADER_AT, Block, Blocks
 from genba.data.readers.options import provenance
 from genba.data.readers.si import NONE, Conversion, to_si
@@ -90,7 +89,7 @@ class Mdf4Reader:
             ReaderError: the file cannot be read.
         """
         provenance(self, options)
-        return given_embodiment(Path(path), options.get("embodiment")) or self._log(Path(path)).facts()
+        return given_facts(Path(path), options.get("embodiment")) or self._log(Path(path)).facts()
 
     def read(self, path: Path, **options: Any) -> Iterator[Episode]:
         """Yield the one episode of a file.
@@ -104,7 +103,7 @@ class Mdf4Reader:
             ReaderError: an option that does not fit.
         """
         path, given = Path(path), provenance(self, options)
-        facts = given_embodiment(path, options.get("embodiment"))
+        facts = given_facts(path, options.get("embodiment"))
         log = self._log(path)
         self._kept = None
         streams: Mapping[str, Stream] = log.streams

@@ -85,7 +85,7 @@ class NuScenesReader:
 
     def embodiment(self, path: Path, **options: Any) -> Embodiment:
         """Return the facts of the cars: those given, else what the tables and the files say of their sensors."""
-        if given := given_facts(self.name, options):
+        if given := given_facts(self.name, options.get("embodiment")):
             return given
         tables = self._tables(Path(path), options.get("version"))
         if self._facts is None or self._facts[0] is not tables:

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from genba.errors import ConfigError, FormatError, ReaderError, SpecError, nearest
-from genba.spec.conformance import check_episode
-from genba.spec.embodiment import ActionDimension, Control, Dimension, Embodiment, load_embodiment
-from genba.spec.episode import Episode
+from genba.data.readers.log_facts import given_facts
+from genba.errors import FormatError, ReaderError, nearest
+from genba.spec.embodiment import ActionDimension, Control, Dimension, Embodiment
 from genba.trust.digest import digest_json
 
 #: What the values of a log may be exceeded by on each side, as a share of their range.
@@ -27,9 +26,6 @@ MARGIN = 0.1
 
 #: Whole numbers beyond this are not exact in float32.
 EXACT_IN_FLOAT32 = 1 << 24
-
-#: The option by which a user gives the facts.
-EMBODIMENT_OPTION = "facts of the machine: a registered id or a TOML file (default: derived from the log)"
 
 
 def plain_name(text: str) -> str:
@@ -135,21 +131,20 @@ def named_by_content(kind: str, facts: Embodiment) -> Embodiment:
     return dataclasses.replace(facts, id=f"log/{plain_name(kind).replace('_', '-')}-{digest}@1")
 
 
-def given_embodiment(path: Path, option: Any, derived: Embodiment) -> Embodiment:
-    """Return the facts that the user gives, after holding the log's own to them.
+def given_or_derived(path: Path, option: Any, derived: Embodiment) -> Embodiment:
+    """Return the facts that the user gives, after holding the log's own to them; the log's own where none are given.
 
     Args:
         path: the log.
-        option: a registered id or the path of a TOML file.
+        option: a registered id, the path of a TOML file, or nothing.
         derived: what the log alone says.
 
     Raises:
         ReaderError: no such facts, or the log holds a signal that they do not know or know otherwise.
     """
-    try:
-        given = load_embodiment(option)
-    except ConfigError as error:
-        raise ReaderError(f"{path}: option embodiment: {error}") from error
+    given = given_facts(path, option)
+    if given is None:
+        return derived
     if abs(given.control.period_s - derived.control.period_s) > 1e-6 * derived.control.period_s:
         raise ReaderError(
             f"{path}: got a control period of {derived.control.period_s:g} s, expected {given.control.period_s:g} s as "
@@ -164,18 +159,6 @@ def given_embodiment(path: Path, option: Any, derived: Embodiment) -> Embodiment
         names = [[d.name for d in facts.action.continuous] for facts in (derived, given)]
         _same(path, given.id, "action", *names)
     return given
-
-
-def check_against(path: Path, embodiment: Embodiment, episode: Episode) -> None:
-    """Hold an episode to facts that the user gave.
-
-    Raises:
-        ReaderError: naming the log and what does not fit.
-    """
-    try:
-        check_episode(embodiment, episode)
-    except SpecError as error:
-        raise ReaderError(f"{path}: {error}") from error
 
 
 def _outline(channel: Any) -> Any:

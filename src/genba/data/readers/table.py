@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
-from genba.data.readers.derived import EMBODIMENT_OPTION, as_si, derive, given_embodiment, hold_to, telemetry
-from genba.data.readers.log_facts import held_to
+from genba.data.readers.derived import as_si, derive, hold_to, telemetry
+from genba.data.readers.log_facts import EMBODIMENT_OPTION, given_facts, held_to
 from genba.data.readers.options import provenance
 from genba.data.readers.table_mapping import EXAMPLE, Channel, Long, Mapped, TableMapping, read_mapping
 from genba.data.readers.table_time import to_nanoseconds
@@ -68,7 +68,7 @@ class TableReader:
             ReaderError: there is no mapping, or something in it is wrong.
         """
         provenance(self, options)
-        given = given_embodiment(Path(path), options.get("embodiment"))
+        given = given_facts(Path(path), options.get("embodiment"))
         return given or _facts(_mapping(Path(path), options))
 
     def read(self, path: Path, **options: Any) -> Iterator[Episode]:
@@ -84,7 +84,7 @@ class TableReader:
         """
         path, given = Path(path), provenance(self, options)
         mapping = _mapping(path, options)
-        facts = given_embodiment(path, options.get("embodiment"))
+        facts = given_facts(path, options.get("embodiment"))
         derived = _facts(mapping)
         files = _files(path, mapping.files)
         for group in [[file] for file in files] if mapping.episode == "file" else [files]:
