@@ -13,10 +13,22 @@ from genba import registry
 from genba.bench.collect import collect as collect_episodes
 from genba.bench.results import Result
 from genba.bench.rollout import DEFAULT_EPISODES, roll_out
+from genba.cli.default_command import DefaultCommand
 from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
 
-app = typer.Typer(no_args_is_help=True, help="Drive a machine with a policy in closed loop and keep the result.")
+
+class _RunFirst(DefaultCommand):
+    """``genba bench TASK --policy POLICY`` means ``genba bench run TASK --policy POLICY``."""
+
+    default = "run"
+
+
+app = typer.Typer(
+    cls=_RunFirst,
+    no_args_is_help=True,
+    help="Drive a machine with a policy in closed loop and keep the result: genba bench TASK --policy POLICY.",
+)
 
 
 @app.command()

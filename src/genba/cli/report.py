@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
+from genba.cli.default_command import DefaultCommand
 from genba.errors import ConfigError
 from genba.report.page import write_page
 from genba.report.readers import readers_table
@@ -17,13 +17,11 @@ from genba.report.readme import results_table, with_table
 from genba.report.stores import stores_table
 
 
-class _PageFirst(TyperGroup):
+class _PageFirst(DefaultCommand):
     """``genba report RUN_DIR`` means ``genba report page RUN_DIR``."""
 
-    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
-            args = ["page", *args]
-        return super().parse_args(ctx, args)
+    default = "page"
+    also_alone = True
 
 
 app = typer.Typer(cls=_PageFirst, help="Make one HTML page of everything that was measured: genba report [RUN_DIR].")
