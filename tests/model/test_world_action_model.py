@@ -10,6 +10,7 @@ from genba.model import counts
 from genba.model.attention import compile_rules
 from genba.model.config import PRESETS, preset
 from genba.model.graphs import EncoderGraph, FlowGraph
+from genba.model.tokenizers import make_tokenizer
 from genba.model.world_action_model import WorldActionModel
 from genba.spec.embodiment import ActionSpace, Embodiment
 
@@ -164,3 +165,34 @@ def test_a_machine_that_only_senses_teaches_how_the_world_goes_on(everything: Em
     # The shared action expert has nothing to do; the machine's own parameters all learn.
     assert not [name for name in unused if name.startswith("parts.")]
     assert counts.parameters(model.config, [sensing]).total == sum(value.numel() for value in model.parameters())
+
+
+def test_the_world_loss_is_taken_on_every_window_that_the_stride_names(everything: Embodiment):
+    config = dataclasses.replace(preset("debug"), world_stride=2)
+    torch.manual_seed(0)
+    model = WorldActionModel(config, [everything])
+    _wake(model)
+    # Eight is a multiple of four times the stride: the world loss is that of windows 0, 2, 4 and 6, the action loss of all.
+    batch = random_batch(everything, 8, seed=0)
+    found = model(everything.id, batch)
+    model.config = preset("debug")
+    every, chosen = (
+        model(everything.id, batch),
+        model(everything.id, {name: value[::2] for name, value in batch.items()}),
+    )
+    for name in ("world", "readout", "persistence", "isotropy"):
+        torch.testing.assert_close(found[name], chosen[name])
+        assert not torch.allclose(found[name], every[name])
+    torch.testing.assert_close(found["action"], every["action"])
+    # Six windows are not: all count.
+    six = {name: value[:6] for name, value in batch.items()}
+    whole = model(everything.id, six)
+    model.config = config
+    torch.testing.assert_close(model(everything.id, six)["world"], whole["world"])
+
+
+def test_a_short_window_makes_no_more_tokens_than_it_has_patches(everything: Embodiment):
+    config = dataclasses.replace(preset("debug"), telemetry_tokens=4, telemetry_patch=8)
+    for samples, tokens in ((1, 1), (8, 1), (9, 2), (24, 3), (100, 4)):
+        channel = dataclasses.replace(everything.telemetry[0], rate_hz=float(samples), history_s=1.0)
+        assert make_tokenizer(channel, config).num_tokens == tokens
