@@ -29,6 +29,8 @@ from genba.trust.denied import FINGERPRINT_BYTES
 
 #: samples of a piece of numbers: at least, on average beyond that, at most
 LEAST, MEAN, MOST = 16, 32, 128
+#: how many different samples a piece of numbers must have to count: what stands still, or switches, is alike everywhere
+DISTINCT = 8
 
 #: channel and form (``"front"``, ``"front as stored"``) -> the fingerprints of its distinct pieces
 Content = dict[str, frozenset[bytes]]
@@ -77,7 +79,11 @@ def episode_content(
 
 
 def runs(values: np.ndarray) -> list[np.ndarray]:
-    """Cut ``[samples, ...]`` into pieces whose ends depend on the values: the same run of samples is cut the same anywhere."""
+    """Cut ``[samples, ...]`` into pieces whose ends depend on the values: the same run of samples is cut the same anywhere.
+
+    Returns:
+        Those pieces that have at least ``DISTINCT`` different samples.
+    """
     rows = np.ascontiguousarray(values).reshape(len(values), -1)
     words = rows.view(np.uint32).astype(np.uint64)
     # A multiplier per column, odd and fixed; then the bits are scattered, so that an end is as likely after any sample.
@@ -85,15 +91,14 @@ def runs(values: np.ndarray) -> list[np.ndarray]:
     mixed = (words * (factors + np.uint64(1))).sum(1, dtype=np.uint64)
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     ends = np.flatnonzero((mixed >> np.uint64(40)) % np.uint64(MEAN) == 0) + 1
-    out, start = [], 0
+    cuts = [0]
     for end in [*ends.tolist(), len(values)]:
-        while end - start > MOST:
-            out.append(values[start : start + MOST])
-            start += MOST
-        if end - start >= LEAST or (end == len(values) and end > start):
-            out.append(values[start:end])
-            start = end
-    return out
+        while end - cuts[-1] > MOST:
+            cuts.append(cuts[-1] + MOST)
+        if end - cuts[-1] >= LEAST:
+            cuts.append(end)
+    cuts.append(len(values))
+    return [values[low:high] for low, high in itertools.pairwise(cuts) if len(np.unique(mixed[low:high])) >= DISTINCT]
 
 
 def _canonical(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@
       shards/<owner>/<data set>/<embodiment>/<name>.arrow   written once; one episode each until they are compacted
       shards/.../<name>.key                                 a shard's data key wrapped anew, after a rotation
       set-aside/...                                         damaged shards, after a repair
+      withdrawn/<name>.json                                 what was withdrawn and is not stored again (``withdrawn``)
 
 An episode is checked against its embodiment at the door and is either stored whole or not at all. Several processes
 may append at the same time. Blocks are sealed under the key of the episode's owner and data set unless whoever opens the
@@ -34,11 +35,14 @@ from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
+from genba.data.withdrawn import Withdrawn
 from genba.errors import (
     ConfigError,
     CorruptShardError,
     DataError,
+    GenbaError,
     KeyUnavailableError,
+    PermissionDeniedError,
     SpecError,
     StorageError,
     nearest,
@@ -54,6 +58,11 @@ from genba.trust.pkcs11 import keys_from_environment
 
 CATALOG_NAME = "catalog.sqlite"
 SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
+
+
+def shard_folder(owner: str, dataset: str) -> str:
+    """Return the folder of an owner's data set, relative to the vault."""
+    return "/".join([SHARD_FOLDER, *(quote(part, safe="").replace(".", "%2E") for part in (owner, dataset))])
 
 
 def file_name(embodiment_id: str) -> str:
@@ -81,6 +90,7 @@ class Vault:
                 f"too; name another folder in $GENBA_KEYS"
             )
         self.catalog = Catalog(self.path / CATALOG_NAME)
+        self.withdrawn = Withdrawn(self.storage, self.keys)
         self._embodiments = {embodiment.id: embodiment for embodiment in embodiments}
         self._opened: weakref.WeakValueDictionary[str, ShardFile] = weakref.WeakValueDictionary()
 
@@ -140,6 +150,7 @@ class Vault:
         Raises:
             SpecError: it does not fit its embodiment.
             DataError: an episode with this id is stored already.
+            PermissionDeniedError: it was withdrawn, by its data set's name or by what it holds.
             KeyUnavailableError: its owner's key cannot be made, or was destroyed.
             StorageError: the disk refused; everything before is intact.
         """
@@ -152,6 +163,7 @@ class Vault:
                 f"{self.path}: episode {episode.metadata.episode_id!r} is stored already; give the new one another id"
             )
         streams = {name: encode(embodiment, name, stream, self.choices) for name, stream in episode.streams.items()}
+        self.withdrawn.refuse(embodiment, episode.metadata, episode.streams, streams)
         encoded = EncodedEpisode(episode.metadata, self.facts(episode), streams)
         shard, rows = self.write_shard([encoded], encrypt=self.choices.encrypt)
         try:
@@ -160,6 +172,13 @@ class Vault:
             # A process that was bringing the catalog up to date may have found the shard first.
             if self._is_catalogued(shard.file):
                 return
+            self.storage.remove(shard.file)
+            raise
+        try:
+            # Withdrawn while it was being stored: whoever purges has seen either the shard, or this.
+            self.withdrawn.refuse_name(episode.metadata)
+        except GenbaError:
+            self.catalog.forget([shard.file])
             self.storage.remove(shard.file)
             raise
 
@@ -194,8 +213,7 @@ class Vault:
             key=(self.keys, key_id(meta.owner, meta.dataset)) if encrypt else None,
         )
         data, places = shard_bytes(header, envelope, episodes)
-        folders = [quote(part, safe="").replace(".", "%2E") for part in (meta.owner, meta.dataset)]
-        file = "/".join([SHARD_FOLDER, *folders, file_name(meta.embodiment_id), name + SUFFIX])
+        file = f"{shard_folder(meta.owner, meta.dataset)}/{file_name(meta.embodiment_id)}/{name}{SUFFIX}"
         self.storage.write(file, data)
         shard = ShardEntry.of(file, header, digest_bytes(memoryview(data)), data.size)
         rows = [
@@ -302,11 +320,11 @@ class Vault:
         text = self.storage.open(name).view(0, size_bytes).tobytes().decode()
         return read_toml_text(text, Embodiment, where=self.storage.place(name))
 
-    def rebuild(self, *, refused: dict[str, DataError] | None = None) -> int:
+    def rebuild(self, *, refused: dict[str, GenbaError] | None = None) -> int:
         """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.
 
         Args:
-            refused: where given, shards that are damaged or whose key is not here are put here by file.
+            refused: where given, shards that are damaged, were withdrawn or whose key is not here are put here by file.
 
         Returns:
             How many episodes were added.
@@ -314,6 +332,7 @@ class Vault:
         Raises:
             CorruptShardError: a shard that is not whole, after all others were added; ``fsck`` lists them all.
             KeyUnavailableError: an owner's key is missing or was destroyed, after all others were added.
+            PermissionDeniedError: a shard that somebody brought back after it was withdrawn, after all others were added.
         """
         self.catalog.create()
         names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}
@@ -327,7 +346,9 @@ class Vault:
             try:
                 opened = ShardFile(self.storage, name, keys=self.keys, whole=True)
                 found = list(opened.episodes())
-            except (CorruptShardError, KeyUnavailableError) as error:
+                for one, *_ in found:
+                    self._refuse_withdrawn(one)
+            except (CorruptShardError, KeyUnavailableError, PermissionDeniedError) as error:
                 failed[name] = error
                 continue
             shard = ShardEntry.of(name, opened.header, self.storage.digest(name), opened.source.size)
@@ -348,6 +369,13 @@ class Vault:
         if failed and refused is None:
             raise next(iter(failed.values()))
         return added
+
+    def _refuse_withdrawn(self, shard: Shard) -> None:
+        if not self.withdrawn.lists():
+            return
+        embodiment = self.embodiment(shard.metadata.embodiment_id)
+        encoded = {name: stored.encoded() for name, stored in shard.streams.items()}
+        self.withdrawn.refuse(embodiment, shard.metadata, shard.episode().streams, encoded)
 
     def shard_names(self) -> list[str]:
         """Return every finished shard's file, relative to the vault, whether the catalog knows it or not."""
