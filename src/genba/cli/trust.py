@@ -15,6 +15,7 @@ from rich.table import Table
 
 from genba.cli.trust_agreements import add_to as add_agreements
 from genba.cli.trust_folder import add_to as add_folder
+from genba.cli.trust_withdraw import add_to as add_withdrawal
 from genba.errors import ConfigError, nearest
 from genba.trust.sandbox.log import SYNCS, Sync, read_log
 from genba.trust.sandbox.policy import Policy, parse_endpoint, path_rule
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 add_folder(app)
 add_agreements(app)
+add_withdrawal(app)
 
 SOURCE = "command line"
 

@@ -54,15 +54,15 @@ def content_of(embodiment: Embodiment, name: str, stream: Stream) -> frozenset[b
     return frozenset(_fingerprint(np.ascontiguousarray(sample).data, sample.shape) for sample in samples)
 
 
-def stored_content(codec: str, blocks: Iterable[bytes | memoryview | np.ndarray]) -> frozenset[bytes]:
+def stored_content(codec: str, blocks: Iterable[bytes | memoryview]) -> frozenset[bytes]:
     """Return the fingerprints of a channel's blocks as they are stored; none where nothing is lost in storing."""
-    return frozenset() if codec == RAW else frozenset(_fingerprint(memoryview(block), (codec,)) for block in blocks)
+    return frozenset() if codec == RAW else frozenset(_fingerprint(block, (codec,)) for block in blocks)
 
 
 def episode_content(
     embodiment: Embodiment,
     streams: Mapping[str, Stream],
-    stored: Mapping[str, tuple[str, Iterable[bytes | memoryview | np.ndarray]]],
+    stored: Mapping[str, tuple[str, Iterable[bytes | memoryview]]],
 ) -> Content:
     """Return an episode's content.
 

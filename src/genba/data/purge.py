@@ -18,6 +18,7 @@ from genba.data.layout import Shard
 from genba.data.shard import SUFFIX, ShardFile
 from genba.data.vault import SET_ASIDE_FOLDER, SHARD_FOLDER, Vault, shard_folder
 from genba.errors import GenbaError
+from genba.trust.keys import KeyProvider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,17 +56,18 @@ def holding(vault: Vault, owner: str, dataset: str) -> Holding:
     )
 
 
-def fingerprints(vault: Vault, held: Holding, unread: list[str]) -> Iterator[bytes]:
+def fingerprints(vault: Vault, held: Holding, keys: KeyProvider, unread: list[str]) -> Iterator[bytes]:
     """Yield the fingerprints of everything that reads of a holding.
 
     Args:
+        keys: who opens it.
         unread: files of which something does not read (damaged, or its key is gone) are added here.
     """
     for name in held.files:
         if not name.endswith(SUFFIX):
             continue
         try:
-            shard_file = ShardFile(vault.storage, name, keys=vault.keys, whole=True)
+            shard_file = ShardFile(vault.storage, name, keys=keys, whole=True)
             for position in range(shard_file.num_episodes):
                 yield from _content(vault, shard_file.episode(position))
         except GenbaError:
@@ -100,7 +102,7 @@ def purge(vault: Vault, owner: str, dataset: str, *, progress: Callable[[str], N
 
 
 def _content(vault: Vault, shard: Shard) -> Iterator[bytes]:
-    stored = {name: (s.codec, s.blocks(0, s.num_blocks)) for name, s in shard.streams.items()}
+    stored = {name: (s.codec, [block.data for block in s.blocks(0, s.num_blocks)]) for name, s in shard.streams.items()}
     embodiment = vault.embodiment(shard.metadata.embodiment_id)
     for pieces in episode_content(embodiment, shard.episode().streams, stored).values():
         yield from pieces

@@ -101,9 +101,7 @@ class DeniedList:
                 f"stored until then"
             ) from error
         size = FINGERPRINT_BYTES
-        found = cls(
-            keys.unwrap(KEY, wrapped), wrapped, {whole[at : at + size] for at in range(0, len(whole), size)}
-        )
+        found = cls(keys.unwrap(KEY, wrapped), wrapped, {whole[at : at + size] for at in range(0, len(whole), size)})
         tag = table.pop("tag")
         if not isinstance(tag, str) or not hmac.compare_digest(tag.encode(), found._tag(table).encode()):
             raise DataError(
