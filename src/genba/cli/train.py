@@ -52,6 +52,10 @@ def run(
     start_from: Annotated[
         Path | None, typer.Option(help="A checkpoint, or a run's folder, whose weights and statistics to begin with.")
     ] = None,
+    resume_from: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint of another run to go on from exactly, e.g. the last one before a withdrawal."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     processes: Annotated[int, typer.Option(min=1, help="Processes on this computer, data-parallel.")] = 1,
@@ -79,8 +83,14 @@ def run(
     found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
     start = statistics = None
     begun = checkpoint.newest(out)
+    if resume_from is not None and start_from is not None:
+        raise ConfigError(
+            "got --resume-from and --start-from, expected one: a whole state to go on from, or weights to begin with"
+        )
     if begun is not None:
         statistics = stored_statistics(begun)
+    elif resume_from is not None:
+        statistics = stored_statistics(resume_from)
     elif start_from is not None:
         start = start_from if (start_from / checkpoint.MANIFEST).is_file() else checkpoint.newest(start_from)
         if start is None:
@@ -88,7 +98,7 @@ def run(
         statistics = stored_statistics(start)
     with process_group(device):
         data = prepare(store, [store.embodiment(i) for i in found], chosen, statistics)
-        train(chosen, data, out, device=device, start_from=start, stop_at=stop_at)
+        train(chosen, data, out, device=device, start_from=start, resume_from=resume_from, stop_at=stop_at)
 
 
 @app.command()

@@ -23,6 +23,8 @@ from genba.trust.trained_on import Claim, TrainedOn, check_set
 
 PASSPORT_FILE, SET_FILE, READS_FILE = "passport.json", "trained_on.json", "reads.json"
 CHECKPOINT_FILE, BUNDLE_FILE = "run.json", "manifest.json"
+#: what a checkpoint says of the weights that its run began with (``train.checkpoint``)
+BEGAN = "started_from"
 
 State = Literal["affected", "clean", "undecided"]
 
@@ -63,14 +65,14 @@ def find_models(
     Raises:
         LedgerError: the ledger does not read.
     """
+    checkpoints = _below(runs, CHECKPOINT_FILE)
+    exported = [path for path in _below(bundles, BUNDLE_FILE) if "weights_digest" in _table(path, BUNDLE_FILE)]
+    if not checkpoints and not exported:
+        return []
     records = {str(e.body.get("digest")) for e in read_entries(trust.ledger.folder) if e.kind == "read"}
     claim = Claim(owner, dataset).blinded(trust.blinding_key(owner))
-    found = [_judge_checkpoint(trust, path, records, owner, dataset, claim) for path in _below(runs, CHECKPOINT_FILE)]
-    found += [
-        _judge_bundle(trust, path, claim)
-        for path in _below(bundles, BUNDLE_FILE)
-        if "weights_digest" in _table(path, BUNDLE_FILE)
-    ]
+    found = [_judge_checkpoint(trust, path, records, owner, dataset, claim) for path in checkpoints]
+    found += [_judge_bundle(trust, path, claim) for path in exported]
     # Round after round: a child of a child is affected too.
     while True:
         by_weights = {
@@ -95,7 +97,8 @@ def last_clean(models: Iterable[Model]) -> dict[Path, Model | None]:
 def _judge_checkpoint(
     trust: TrustFolder, path: Path, records: set[str], owner: str, dataset: str, claim: bytes
 ) -> Model:
-    step = _table(path, CHECKPOINT_FILE).get("step", 0)
+    said = _table(path, CHECKPOINT_FILE)
+    step, began = said.get("step", 0), said.get(BEGAN)
     model = replace(_judge_passport(trust, path, claim), kind="checkpoint", step=step if type(step) is int else 0)
     if model.state == "affected":
         return model
@@ -115,6 +118,12 @@ def _judge_checkpoint(
         return model if model.state == "clean" else replace(model, state="undecided", reason=reason)
     if not reads.is_complete or reads.step != model.step:
         return replace(model, state="undecided", reason="its read record does not cover every train step")
+    # What the first weights depend on is in this record too, but only if theirs was known, and so on.
+    while began is not None:
+        if not isinstance(began, dict) or began.get("reads") not in records:
+            reason = "it began with weights whose read record is not in the ledger"
+            return replace(model, state="undecided", reason=reason)
+        began = began.get(BEGAN)
     return replace(model, state="clean", reason="its read record, which is in the ledger")
 
 

@@ -29,8 +29,13 @@ from genba.trust.denied import FINGERPRINT_BYTES
 
 #: samples of a piece of numbers: at least, on average beyond that, at most
 LEAST, MEAN, MOST = 16, 32, 128
-#: how many different samples a piece of numbers must have to count: what stands still, or switches, is alike everywhere
+#: how many different samples a run of numbers, or different values a frame, sweep or snapshot, must have to count: what
+#: stands still, switches, is dark or holds only a few states is alike everywhere
 DISTINCT = 8
+#: of a frame one value in so many is looked at for that; odd, so that it meets every colour
+STRIDE = 61
+#: a stored block of fewer bytes says too little: a sweep without points is the same everywhere
+LEAST_BYTES = 64
 
 #: channel and form (``"front"``, ``"front as stored"``) -> the fingerprints of its distinct pieces
 Content = dict[str, frozenset[bytes]]
@@ -51,12 +56,14 @@ def content_of(embodiment: Embodiment, name: str, stream: Stream) -> frozenset[b
         samples: Iterable[np.ndarray] = values
     else:
         samples = (values[low:high] for low, high in itertools.pairwise(stream.splits.tolist()) if high > low)
-    return frozenset(_fingerprint(np.ascontiguousarray(sample).data, sample.shape) for sample in samples)
+    return frozenset(_fingerprint(np.ascontiguousarray(one).data, one.shape) for one in samples if _says_something(one))
 
 
 def stored_content(codec: str, blocks: Iterable[bytes | memoryview]) -> frozenset[bytes]:
     """Return the fingerprints of a channel's blocks as they are stored; none where nothing is lost in storing."""
-    return frozenset() if codec == RAW else frozenset(_fingerprint(block, (codec,)) for block in blocks)
+    if codec == RAW:
+        return frozenset()
+    return frozenset(_fingerprint(block, (codec,)) for block in blocks if len(block) >= LEAST_BYTES)
 
 
 def episode_content(
@@ -99,6 +106,11 @@ def runs(values: np.ndarray) -> list[np.ndarray]:
             cuts.append(end)
     cuts.append(len(values))
     return [values[low:high] for low, high in itertools.pairwise(cuts) if len(np.unique(mixed[low:high])) >= DISTINCT]
+
+
+def _says_something(sample: np.ndarray) -> bool:
+    values = sample.reshape(-1)
+    return len(np.unique(values[::STRIDE] if values.dtype == np.uint8 else values)) >= DISTINCT
 
 
 def _canonical(values: np.ndarray) -> np.ndarray:

@@ -119,6 +119,8 @@ def _is_of(vault: Vault, name: str, owner: str, dataset: str) -> bool:
 
 def _remove_empty(folder: Path, root: Path) -> None:
     """Remove a folder's empty folders, itself, and those above it that are empty then: names are data too."""
-    for path in [*sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True), folder, folder.parent]:
-        if path.is_dir() and path != root and not any(path.iterdir()):
+    inside = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
+    above = [path for path in folder.parents if path.is_relative_to(root) and path != root]
+    for path in [*inside, folder, *above]:
+        if path.is_dir() and not any(path.iterdir()):
             path.rmdir()

@@ -43,6 +43,7 @@ def train(
     *,
     device: str = "cpu",
     start_from: Path | None = None,
+    resume_from: Path | None = None,
     stop_at: int | None = None,
     extra: Mapping[str, Any] | None = None,
     trust: TrustFolder | None = None,
@@ -52,6 +53,7 @@ def train(
     Args:
         device: ``"cpu"`` or ``"cuda"``; there is no silent choice.
         start_from: a checkpoint whose weights (not its optimizer) a new run begins with.
+        resume_from: a checkpoint of another folder that the run goes on from as if it were its own: weights, optimizer, step.
         stop_at: stop, with a checkpoint, after so many train steps; the schedule stays that of ``num_steps``.
         extra: what else the checkpoints shall say of themselves.
         trust: whose ledger gets what was read, by root, at each checkpoint.
@@ -73,13 +75,20 @@ def train(
     mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
     model = parallelize(model.to(device), mesh)
     optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
-    start, resume_from, read_before = 0, checkpoint.newest(folder), None
+    start, read_before, lineage = 0, None, {}
+    resume_from = checkpoint.newest(folder) or resume_from
     if resume_from is not None:
         start = int(checkpoint.load(resume_from, model=model, optimizer=optimizer, mean=mean)["step"])
         if start > recipe.num_steps:
             raise CheckpointError(f"{resume_from}: is past num_steps = {recipe.num_steps}; use another folder")
-        read_before = checkpoint.reads_of(resume_from)
+        read_before, lineage = checkpoint.reads_of(resume_from), checkpoint.lineage_of(resume_from)
     reads = data.reads(start=start, rank=rank, world_size=world_size, previous=read_before)
+    if start_from is not None and resume_from is None:
+        parent = checkpoint.reads_of(start_from)
+        origin = {"path": str(start_from), "reads": parent.digest if parent else ""}
+        lineage = {checkpoint.LINEAGE: origin | checkpoint.lineage_of(start_from)}
+        if parent is not None:
+            reads.inherit(parent)
     stop = recipe.num_steps if stop_at is None else min(stop_at, recipe.num_steps)
     loader = Loader(
         data.training,
@@ -126,7 +135,7 @@ def train(
                     optimizer=optimizer,
                     mean=mean,
                     statistics=data.statistics,
-                    extra=dict(extra or {}) | {"recipe": recipe.name, "seed": recipe.seed},
+                    extra=dict(extra or {}) | lineage | {"recipe": recipe.name, "seed": recipe.seed},
                     keep=recipe.keep,
                     reads=reads,
                 )
