@@ -159,13 +159,10 @@ def _inherit(model: Model, by_weights: Mapping[str, Model]) -> Model:
         return model
     if (same := by_weights.get(model.weights)) and same.state == "affected":
         return replace(model, state="affected", reason=f"the same weights as {same.path}")
+    # A passport's set takes in its parents' sets; this finds what was trained on with a parent whose papers lie here alone.
     for parent in model.parents:
-        known = by_weights.get(parent)
-        if known and known.state == "affected":
+        if (known := by_weights.get(parent)) and known.state == "affected":
             return replace(model, state="affected", reason=f"trained from {known.path}")
-        if model.state == "clean" and (known is None or known.state == "undecided"):
-            reason = f"trained from weights {parent}, of which nothing is known here; name their folder as well"
-            model = replace(model, state="undecided", reason=reason)
     return model
 
 

@@ -112,8 +112,9 @@ class Reads:
 
     @property
     def agreements(self) -> tuple[tuple[str, str, str], ...]:
-        """Owner, data set and agreement of everything that was read."""
-        return tuple(sorted({(s.owner, s.dataset, s.agreement) for s in self.shards}))
+        """Owner, data set and agreement of everything that was read here; what was inherited was read elsewhere."""
+        read = [s for s in self.shards if s.uses != ("inherited",)]
+        return tuple(sorted({(s.owner, s.dataset, s.agreement) for s in read}))
 
     @property
     def is_complete(self) -> bool:
