@@ -56,8 +56,12 @@ def save(
     statistics: Mapping[str, Statistics],
     extra: Mapping[str, Any],
     keep: int,
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write the checkpoint after ``step`` train steps and drop all but the newest ``keep``.
+
+    Args:
+        files: what else to keep in it, by name; what the first rank gives counts.
 
     Raises:
         CheckpointError: writing failed (a full disk); older checkpoints are intact.
@@ -86,6 +90,8 @@ def save(
                 json.dump(manifest, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
+            for name, data in (files or {}).items():
+                (temporary / name).write_bytes(data)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             for old in sorted(folder.glob("step_*"))[:-keep]:
