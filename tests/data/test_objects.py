@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.fs as pafs
 import pytest
 from random_episodes import random_episode
+from withdrawing import FLEET, WORKS, make_trust, owned
 
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -17,8 +18,10 @@ from genba.data.salvage import repair
 from genba.data.storage import Ranged, Storage
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
-from genba.errors import ConfigError, CorruptShardError, DataError, StorageError
+from genba.data.withdraw import Scope, withdraw
+from genba.errors import ConfigError, CorruptShardError, DataError, PermissionDeniedError, StorageError
 from genba.spec.normalise import Normalizer
+from genba.trust.keys import FileKeys
 
 PACKAGES = "swift-proxy swift-account swift-container swift-object"
 
@@ -186,3 +189,26 @@ def test_no_vault_a_foreign_bucket_and_a_silent_endpoint_are_named(
             Storage(wrong)
     with pytest.raises(ConfigError, match="expected s3://bucket/prefix"):
         Storage("s3://bucket/vault?endpoint=127.0.0.1")
+
+
+def test_a_withdrawn_data_set_is_gone_from_the_bucket_and_from_every_hosts_catalog(
+    location, everything, tmp_path, monkeypatch
+):
+    here = Vault.open(location, create=True, embodiments=[everything], keys=FileKeys(tmp_path / "keys"))
+    here.append(owned(everything, 0, FLEET))
+    here.append(owned(everything, 1, WORKS))
+    here_cache = here.path
+    monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
+    there = Vault.open(location, embodiments=[everything], keys=here.keys)
+    opened = there.shard(there.entry("fleet/2026/000000"))
+    withdraw(make_trust(tmp_path / "trust"), *FLEET, Scope(keys=here.keys, vaults=(here,)))
+    assert [name for name in here.storage.names("") if "fleet" in name] == []
+    assert b"fleet" not in (here_cache / "catalog.sqlite").read_bytes()
+    # The other host has a shard open and its own catalog: it reads nothing more, and forgets when it next opens the vault.
+    with pytest.raises(StorageError, match="could not read bytes"):
+        opened.streams["joints"].values(0, 5)
+    again = Vault.open(location, embodiments=[everything], keys=here.keys)
+    assert [e.episode_id for e in again.entries()] == ["works/lines/000001"]
+    assert b"fleet" not in (again.path / "catalog.sqlite").read_bytes()
+    with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
+        again.append(owned(everything, 0, WORKS))
