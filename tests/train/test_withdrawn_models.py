@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import CART
+from carts import GUEST, KEEPER, MACHINE, give
 
-from genba.bench.collect import collect
 from genba.data.affected import find_models, last_clean
 from genba.data.vault import Vault
 from genba.data.withdraw import Scope, plan, withdraw
 from genba.errors import PassportError
-from genba.spec.episode import Episode
 from genba.spec.statistics import Statistics
 from genba.train import checkpoint
 from genba.train.data import TrainingData, prepare
@@ -26,10 +24,8 @@ from genba.trust.folder import SAMPLES, TrustFolder
 from genba.trust.keys import FileKeys
 from genba.trust.withdrawal import read_receipt
 
-MACHINE = CART.embodiment
 #: 8 windows per train step
 RECIPE = replace(recipe("debug"), num_steps=12, checkpoint_every=3, evaluate_every=12, evaluate_batches=1, keep=9)
-KEEPER, GUEST = ("keeper", "carts"), ("guest", "pilot")
 AGREEMENT = """
 owner = "{owner}"
 [[agreements]]
@@ -43,23 +39,6 @@ sites = ["nagoya-lab"]
 from = 2026-04-01
 until = 2099-03-31
 """
-
-
-class Owned:
-    """Gives every episode an owner on its way into a vault."""
-
-    def __init__(self, vault: Vault, whose: tuple[str, str]) -> None:
-        self.vault, self.whose = vault, whose
-
-    def append(self, episode: Episode) -> None:
-        owner, dataset = self.whose
-        about = {"owner": owner, "dataset": dataset, "agreement": f"{owner}-1", "jurisdiction": "JP-23"}
-        name = f"{owner}/{episode.metadata.episode_id}"
-        self.vault.append(replace(episode, metadata=replace(episode.metadata, episode_id=name, **about)))
-
-
-def give(vault: Vault, whose: tuple[str, str], seeds: range) -> None:
-    collect("toy:CART", policy=CART.expert, seeds=seeds, sink=Owned(vault, whose), workers=0, progress=False)
 
 
 def data_of(vault: Vault, start: Path | None = None) -> TrainingData:

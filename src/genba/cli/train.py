@@ -56,6 +56,10 @@ def run(
         Path | None,
         typer.Option(help="A checkpoint of another run to go on from exactly, e.g. the last one before a withdrawal."),
     ] = None,
+    attribute: Annotated[
+        int,
+        typer.Option(min=0, help="Windows of each owner whose gradients are traced at each checkpoint; 0 for none."),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     processes: Annotated[int, typer.Option(min=1, help="Processes on this computer, data-parallel.")] = 1,
@@ -70,7 +74,7 @@ def run(
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     chosen = recipe(name)
-    changes: dict[str, object] = {"seed": seed}
+    changes: dict[str, object] = {"seed": seed, "attribute_windows": attribute}
     if steps is not None:
         changes["num_steps"] = steps
     if batch:

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from genba.data.contribution import write_traced
 from genba.data.reads import ReadRecord
 from genba.errors import CheckpointError
 from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.train import checkpoint
+from genba.train.attribution import trace
 from genba.train.data import TrainingData
 from genba.train.loader import Batch, Loader
 from genba.train.mesh import make_mesh
@@ -113,7 +115,7 @@ def train(
     with Metrics(folder, num_steps=stop, start=start, silent=rank > 0) as metrics:
         model.train()
         waited_s, stepped_s, began_s = 0.0, 0.0, time.perf_counter()
-        asked_s = began_s
+        asked_s, traced_until = began_s, start
         for step, batch in loader.steps(start, stop):
             waited_s += time.perf_counter() - asked_s
             losses = train_step(model, optimizer, recipe, batch, step)
@@ -137,6 +139,11 @@ def train(
                 metrics.report(step, evaluate(model, data, recipe, device, reads))
                 mean.swap(model)
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == stop:
+                if recipe.attribute_windows:
+                    traced = trace(model, optimizer, recipe, data, reads, step=step + 1, before=traced_until)
+                    traced_until = step + 1
+                    if rank == 0:
+                        write_traced(folder, traced)
                 checkpoint.save(
                     folder,
                     step=step + 1,
