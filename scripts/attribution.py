@@ -1,7 +1,7 @@
 """How far attribution agrees with leaving an owner out: three owners, the smallest model, several seeds.
 
 Three owners' carts: ``many`` gives many good episodes, ``few`` gives few, ``wrong`` gives as many as ``few`` whose actions are those of the
-opposite push. For each seed one model is trained on all, with attribution, and three with one owner's windows left out (the same number
+opposite push, and none that is held back. For each seed one model is trained on all, with attribution, and three with one owner's windows left out (the same number
 of steps, windows and draws); all are measured on the same held-back windows. What leaving an owner out adds to that loss is
 compared with the owner's attribution: Spearman's rank correlation over the three owners of each seed, their mean with a
 bootstrap interval over seeds, and over all owners and seeds together.
@@ -26,8 +26,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from carts import MACHINE, give  # type: ignore[import-not-found]
+from toy import CART  # type: ignore[import-not-found]
 
 from genba.bench.results import commit
+from genba.bench.worker import episode_id
 from genba.data.contribution import read_traced
 from genba.data.mixture import Share
 from genba.data.vault import Vault
@@ -35,11 +37,12 @@ from genba.model.world_action_model import WorldActionModel
 from genba.spec.episode import Episode
 from genba.spec.streams import Stream
 from genba.train.attribution import leakage, window_loss
-from genba.train.data import TrainingData, prepare
+from genba.train.data import TrainingData, is_held_back, prepare
 from genba.train.loop import train
 from genba.train.recipe import Recipe, recipe
 
-OWNERS = {"many": 24, "few": 8, "wrong": 8}
+#: owner -> episodes to train on, and episodes held back; what is wanted is what the held-back ones show
+OWNERS = {"many": (24, 8), "few": (8, 8), "wrong": (8, 0)}
 RESAMPLES = 10_000
 
 
@@ -60,7 +63,7 @@ def main() -> None:
         "command": f"python scripts/attribution.py --seeds {given.seeds} --steps {given.steps} --windows {given.windows}",
         "commit": commit(),
         "cpu_s": round(time.process_time() - began_s),
-        "episodes": OWNERS,
+        "episodes": {owner: {"training": a, "held_back": b} for owner, (a, b) in OWNERS.items()},
         "seeds": found,
     }
     given.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -72,11 +75,10 @@ def one_seed(seed: int, steps: int, windows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         vault = Vault.open(place / "vault", create=True, embodiments=[MACHINE])
-        first = 1000 * seed
-        for owner, count in OWNERS.items():
+        worlds = np.random.default_rng(seed).permutation(CART.train_seeds).tolist()
+        for owner, counts in OWNERS.items():
             change = opposite if owner == "wrong" else None
-            give(vault, (owner, "carts"), range(first, first + count), change=change)
-            first += count
+            give(vault, (owner, "carts"), seeds_of(owner, worlds, *counts), change=change)
         chosen = replace(
             recipe("debug"),
             seed=seed,
@@ -107,6 +109,19 @@ def one_seed(seed: int, steps: int, windows: int) -> dict[str, Any]:
         "windows": {o: sum(t.windows.get(o, 0) for t in traced) for o in OWNERS},
         "told_by_loss": {o: told[o].value for o in OWNERS if o in told},
     }
+
+
+def seeds_of(owner: str, worlds: list[int], num_training: int, num_held_back: int) -> list[int]:
+    """Take from ``worlds`` seeds whose episodes are for training or held back, as many of each as asked."""
+    wanted, out = {False: num_training, True: num_held_back}, []
+    for seed in worlds:
+        side = is_held_back(f"{owner}/{episode_id(CART.id, CART.expert, seed)}")
+        if wanted[side]:
+            wanted[side] -= 1
+            out.append(seed)
+    assert not any(wanted.values()), f"{len(worlds)} worlds are too few for {owner}: {wanted} are missing"
+    worlds[:] = [seed for seed in worlds if seed not in out]
+    return out
 
 
 def opposite(episode: Episode) -> Episode:
