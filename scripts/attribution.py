@@ -1,10 +1,10 @@
 """How far attribution agrees with leaving an owner out: three owners, the smallest model, several seeds.
 
-Three owners' carts: ``many`` gives many good episodes, ``few`` gives few, ``wrong`` gives as many as ``few`` whose actions are those of the
-opposite push, and none that is held back. For each seed one model is trained on all, with attribution, and three with one owner's windows left out (the same number
+Three owners' carts. Case ``unlike``: ``many`` gives many good episodes, ``few`` gives few, ``wrong`` gives as many as ``few`` whose actions are those of the
+opposite push, and none that is held back. Case ``alike``: three give as many good ones each, so that little tells them apart. For each seed one model is trained on all, with attribution, and three with one owner's windows left out (the same number
 of steps, windows and draws); all are measured on the same held-back windows. What leaving an owner out adds to that loss is
-compared with the owner's attribution: Spearman's rank correlation over the three owners of each seed, their mean with a
-bootstrap interval over seeds, and over all owners and seeds together.
+compared with the owner's attribution: Spearman's rank correlation over the three owners of each seed, its mean with a
+bootstrap interval over seeds, and how often all three stand in order and an owner's two numbers have the same sign.
 
     python scripts/attribution.py --seeds 8 --steps 200 --out docs/measurements/attribution.json
 """
@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from carts import MACHINE, give  # type: ignore[import-not-found]
 from toy import CART  # type: ignore[import-not-found]
 
+from genba.bench.metrics import mean_interval, wilson
 from genba.bench.results import commit
 from genba.bench.worker import episode_id
 from genba.data.contribution import read_traced
@@ -41,9 +43,11 @@ from genba.train.data import TrainingData, is_held_back, prepare
 from genba.train.loop import train
 from genba.train.recipe import Recipe, recipe
 
-#: owner -> episodes to train on, and episodes held back; what is wanted is what the held-back ones show
-OWNERS = {"many": (24, 8), "few": (8, 8), "wrong": (8, 0)}
-RESAMPLES = 10_000
+#: case -> owner -> episodes to train on, and episodes held back; what is wanted is what the held-back ones show
+CASES = {
+    "unlike": {"many": (24, 8), "few": (8, 8), "wrong": (8, 0)},
+    "alike": {"one": (12, 6), "two": (12, 6), "three": (12, 6)},
+}
 
 
 def main() -> None:
@@ -54,29 +58,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/measurements/attribution.json"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    began_s, found = time.process_time(), []
-    for seed in range(given.seeds):
-        found.append(one_seed(seed, given.steps, given.windows))
-        print(json.dumps(found[-1]), flush=True)
-    table = summary(found) | {
+    began_s, cases = time.process_time(), dict[str, Any]()
+    for case, owners in CASES.items():
+        found = []
+        for seed in range(given.seeds):
+            found.append(one_seed(seed, owners, given.steps, given.windows))
+            print(json.dumps(found[-1]), flush=True)
+        episodes = {owner: {"training": a, "held_back": b} for owner, (a, b) in owners.items()}
+        cases[case] = {"episodes": episodes, "agreement": summary(found), "seeds": found}
+    table = {
         "what": "attribution beside leaving an owner out; preset debug on the tests' cart",
         "command": f"python scripts/attribution.py --seeds {given.seeds} --steps {given.steps} --windows {given.windows}",
         "commit": commit(),
         "cpu_s": round(time.process_time() - began_s),
-        "episodes": {owner: {"training": a, "held_back": b} for owner, (a, b) in OWNERS.items()},
-        "seeds": found,
+        "cases": cases,
     }
     given.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(summary(found), indent=1))
+    print(json.dumps({case: one["agreement"] for case, one in cases.items()}, indent=1))
 
 
-def one_seed(seed: int, steps: int, windows: int) -> dict[str, Any]:
+def one_seed(seed: int, owners: Mapping[str, tuple[int, int]], steps: int, windows: int) -> dict[str, Any]:
     """Train with everyone and without each; return attribution and effect by owner."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         vault = Vault.open(place / "vault", create=True, embodiments=[MACHINE])
         worlds = np.random.default_rng(seed).permutation(CART.train_seeds).tolist()
-        for owner, counts in OWNERS.items():
+        for owner, counts in owners.items():
             change = opposite if owner == "wrong" else None
             give(vault, (owner, "carts"), seeds_of(owner, worlds, *counts), change=change)
         chosen = replace(
@@ -96,7 +103,7 @@ def one_seed(seed: int, steps: int, windows: int) -> dict[str, Any]:
         base = held_loss(model, data, chosen)
         told = leakage(model, data, chosen, {entry.digest for entry in vault.entries()})
         effects = {}
-        for owner in OWNERS:
+        for owner in owners:
             without = replace(chosen, attribute_windows=0, shares=(Share(weight=0, owner=owner), Share(weight=1)))
             left = prepare(vault, [MACHINE], without)
             effects[owner] = held_loss(train(without, left, place / owner), data, chosen) - base
@@ -104,10 +111,10 @@ def one_seed(seed: int, steps: int, windows: int) -> dict[str, Any]:
         "seed": seed,
         "held_back_loss": base,
         "left_out": effects,
-        "plain": {o: sum(t.plain.get(o, 0.0) for t in traced) for o in OWNERS},
-        "adam": {o: sum(t.adam.get(o, 0.0) for t in traced) for o in OWNERS},
-        "windows": {o: sum(t.windows.get(o, 0) for t in traced) for o in OWNERS},
-        "told_by_loss": {o: told[o].value for o in OWNERS if o in told},
+        "plain": {o: sum(t.plain.get(o, 0.0) for t in traced) for o in owners},
+        "adam": {o: sum(t.adam.get(o, 0.0) for t in traced) for o in owners},
+        "windows": {o: sum(t.windows.get(o, 0) for t in traced) for o in owners},
+        "told_by_loss": {o: told[o].value for o in owners if o in told},
     }
 
 
@@ -147,32 +154,25 @@ def held_loss(model: WorldActionModel, data: TrainingData, chosen: Recipe) -> fl
 
 
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return rank correlations with 95 % bootstrap intervals over seeds, of attribution and of counting windows."""
+    """Return how attribution, and counting windows, agree with leaving out: ranks, order and sign, each over seeds."""
     out: dict[str, Any] = {}
     for name in ("plain", "adam", "windows"):
-        each = np.array([spearman(one[name], one["left_out"]) for one in found])
-        rng = np.random.default_rng(0)
-        means = each[rng.integers(0, len(each), (RESAMPLES, len(each)))].mean(1)
-        low, high = np.quantile(means, [0.025, 0.975]).tolist()
-        pairs = [(one[name][o], one["left_out"][o]) for one in found for o in OWNERS]
+        pairs = [_pair(one, name) for one in found]
+        each = np.array([_rank_correlation(*pair) for pair in pairs])
+        mean = mean_interval(each)
+        in_order = wilson(int((each == 1).sum()), len(each))
+        same_sign = wilson(int(sum((np.sign(a) == np.sign(b)).sum() for a, b in pairs)), 3 * len(pairs))
         out[name] = {
-            "mean_rank_correlation_per_seed": float(each.mean()),
-            "interval_95": [low, high],
-            "rank_correlation_of_all": _rank_correlation(*map(np.array, zip(*pairs, strict=True))),
-            "most_harmful_found": sum(min(one[name], key=one[name].get) == least(one) for one in found),
-            "num_seeds": len(found),
+            "mean_rank_correlation": {"mean": mean.mean, "bootstrap_95": [mean.low, mean.high]},
+            "all_three_in_order": {"share": in_order.mean, "wilson_95": [in_order.low, in_order.high]},
+            "same_sign": {"share": same_sign.mean, "wilson_95": [same_sign.low, same_sign.high]},
         }
-    return {"agreement": out}
+    return out
 
 
-def least(one: dict[str, Any]) -> str:
-    """Return the owner whose leaving helps most."""
-    return min(one["left_out"], key=one["left_out"].get)
-
-
-def spearman(a: dict[str, float], b: dict[str, float]) -> float:
-    """Return the rank correlation of two tables over the same owners."""
-    return _rank_correlation(*(np.array([table[o] for o in OWNERS]) for table in (a, b)))
+def _pair(one: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray]:
+    owners = list(one["left_out"])
+    return np.array([one[name][o] for o in owners]), np.array([one["left_out"][o] for o in owners])
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
