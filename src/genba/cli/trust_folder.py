@@ -1,0 +1,75 @@
+"""``genba trust init`` and ``show``: make the folder that says who this party is; show what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE
+from genba.trust.folder import SAMPLES, VARIABLE, TrustFolder
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where; it may hold sites.toml and agreements/ already.")],
+    party: Annotated[str, typer.Option(help="Who you are, named as in agreements.")],
+    site: Annotated[str, typer.Option(help="Id of the site where this host stands, as in sites.toml.")],
+    keys: Annotated[str, typer.Option(help="Folder for private keys, out of reach of confined commands.")] = "",
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Put the rules of three invented companies there, to try things with.")
+    ] = False,
+) -> None:
+    """Make a trust folder: this party's name and site, its keys, and a ledger that they keep."""
+    trust = TrustFolder.create(
+        folder,
+        party=party,
+        site=site,
+        sites_from=SAMPLES / SITES_FILE if samples else None,
+        agreements_from=sorted((SAMPLES / AGREEMENT_FOLDER).iterdir()) if samples else (),
+        keys=keys,
+    )
+    typer.echo(f"{trust.path}: {party} at {site}, ledger {trust.ledger.id}")
+    typer.echo(f"key {trust.signing_key.public.id}: tell partners this id by another way than the key's file")
+    typer.echo("Next:")
+    if not (trust.path / SITES_FILE).exists():
+        typer.echo(f"  write {trust.path / SITES_FILE} and one file per owner in {trust.path / AGREEMENT_FOLDER}")
+        typer.echo(f"    (how they look: docs/agreements.md, and {SAMPLES}); until then everything is refused")
+    typer.echo(f"  genba trust agreements check {folder}")
+    typer.echo(f"  export {VARIABLE}={trust.path}     # vaults made from now on stand under it")
+    typer.echo("  genba trust govern VAULT           # so does one that is there already")
+
+
+def show(
+    folder: Annotated[Path, typer.Argument(envvar=VARIABLE, help=f"The trust folder (or ${VARIABLE}).")],
+) -> None:
+    """Show whose trust folder it is, whom it believes, and by what it decides."""
+    trust = TrustFolder.open(folder)
+    rules, ledger, revocations = trust.compiled.rules, trust.ledger, trust.revocations()
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    site = rules.sites[trust.site]
+    count = sum(len(one.agreements) for one in rules.owners)
+    rows = {
+        "party": trust.party,
+        "site": f"{site.id} in {site.jurisdiction}, operated by {site.operator}",
+        "owners": f"{', '.join(one.owner for one in rules.owners)} ({count} agreements)",
+        "policies": trust.compiled.policy_hash,
+        "ledger": f"{ledger.id}, {ledger.size} entries",
+        "kept by": ledger.key.id,
+        "believes": ", ".join(sorted(trust.trust_store.names.values())),
+        "revoked": f"{len(revocations.revoked)} models, list {revocations.number}" if revocations else "nothing",
+    }
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    Console().print(table, highlight=False)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to ``genba trust``."""
+    app.command()(init)
+    app.command()(show)
