@@ -121,8 +121,12 @@ class WindowSource:
 
     def locate(self, index: int) -> tuple[str, int]:
         """Return the episode id and the time in nanoseconds of one window."""
-        episode = int(np.searchsorted(self.bounds, index, side="right")) - 1
+        episode = int(self.episodes(np.array([index]))[0])
         return self.entries[episode].episode_id, int(self.times_ns[index])
+
+    def episodes(self, indices: np.ndarray) -> np.ndarray:
+        """Return which of ``entries`` each window is of: int64, the shape of ``indices``."""
+        return np.searchsorted(self.bounds, indices, side="right") - 1
 
     def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Return the windows ``indices`` (int64 ``[batch]``), every array with a leading batch axis.

@@ -10,7 +10,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from genba.data.catalog import EpisodeEntry
 from genba.data.mixture import Mixture
+from genba.data.reads import ReadRecord, Reads
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
 from genba.errors import DataError
@@ -31,6 +33,23 @@ class TrainingData:
     statistics: Mapping[str, Statistics]
     training: Mixture
     evaluation: Mixture
+    #: the episodes that the statistics were measured on; none where they came from an earlier run
+    measured_on: tuple[EpisodeEntry, ...] = ()
+
+    def reads(self, *, start: int, rank: int, world_size: int, previous: Reads | None) -> ReadRecord:
+        """Begin one rank's account of what is read, with what was read to prepare this.
+
+        Args:
+            start: the first train step that will be used.
+            rank, world_size: whose account of how many it is.
+            previous: the whole record until ``start``, where a run goes on.
+        """
+        record = ReadRecord(start=start, rank=rank, world_size=world_size, previous=previous)
+        record.enter("statistics", self.measured_on)
+        for mixture in (self.training, self.evaluation):
+            for source in mixture.sources.values():
+                record.enter("opened", source.entries)
+        return record
 
 
 def is_held_back(episode_id: str) -> bool:
@@ -55,6 +74,7 @@ def prepare(
     """
     known = {embodiment.id: embodiment for embodiment in embodiments}
     found: dict[str, Statistics] = {}
+    measured_on: list[EpisodeEntry] = []
     sources: dict[str, dict[str, WindowSource]] = {"training": {}, "evaluation": {}}
     room = recipe.memory_bytes // max(2 * len(known), 1)
     for embodiment_id, embodiment in known.items():
@@ -72,6 +92,7 @@ def prepare(
                 f"collect some with: genba bench collect"
             )
         found[embodiment_id] = statistics[embodiment_id] if statistics else vault.statistics(embodiment_id)
+        measured_on += [] if statistics else entries
         normalizer = Normalizer(embodiment, found[embodiment_id])
         for name, chosen in split.items():
             sources[name][embodiment_id] = WindowSource(vault, embodiment, normalizer, chosen, memory_bytes=room)
@@ -81,4 +102,5 @@ def prepare(
         found,
         Mixture(sources["training"], sizes, recipe.seed, recipe.shares),
         Mixture(sources["evaluation"], sizes, recipe.seed + 1),
+        tuple(measured_on),
     )

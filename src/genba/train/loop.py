@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from genba.data.reads import ReadRecord
 from genba.errors import CheckpointError
 from genba.model.world_action_model import WorldActionModel
 from genba.train import checkpoint
@@ -30,7 +31,9 @@ from genba.train.parallelize import (
     synchronize_statistics,
 )
 from genba.train.plan import choose_layout
+from genba.train.reads import enter
 from genba.train.recipe import Recipe
+from genba.trust.folder import TrustFolder
 
 
 def train(
@@ -42,6 +45,7 @@ def train(
     start_from: Path | None = None,
     stop_at: int | None = None,
     extra: Mapping[str, Any] | None = None,
+    trust: TrustFolder | None = None,
 ) -> WorldActionModel:
     """Train one model on all embodiments of ``data`` jointly; go on where ``folder`` already has a checkpoint.
 
@@ -50,6 +54,7 @@ def train(
         start_from: a checkpoint whose weights (not its optimizer) a new run begins with.
         stop_at: stop, with a checkpoint, after so many train steps; the schedule stays that of ``num_steps``.
         extra: what else the checkpoints shall say of themselves.
+        trust: whose ledger gets what was read, by root, at each checkpoint.
 
     Returns:
         The model with its mean weights, those that are deployed.
@@ -68,11 +73,13 @@ def train(
     mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
     model = parallelize(model.to(device), mesh)
     optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
-    start, resume_from = 0, checkpoint.newest(folder)
+    start, resume_from, read_before = 0, checkpoint.newest(folder), None
     if resume_from is not None:
         start = int(checkpoint.load(resume_from, model=model, optimizer=optimizer, mean=mean)["step"])
         if start > recipe.num_steps:
             raise CheckpointError(f"{resume_from}: is past num_steps = {recipe.num_steps}; use another folder")
+        read_before = checkpoint.reads_of(resume_from)
+    reads = data.reads(start=start, rank=rank, world_size=world_size, previous=read_before)
     stop = recipe.num_steps if stop_at is None else min(stop_at, recipe.num_steps)
     loader = Loader(
         data.training,
@@ -82,6 +89,7 @@ def train(
         rank=rank,
         world_size=world_size,
         device=torch.device(device),
+        reads=reads,
     )
     windows = sum(recipe.batch_size(i) for i in data.embodiments)
     with Metrics(folder, num_steps=stop, start=start, silent=rank > 0) as metrics:
@@ -108,7 +116,7 @@ def train(
                 metrics.advance(step, rate=rate, loss=values["loss"])
             if (step + 1) % recipe.evaluate_every == 0 or step + 1 == stop:
                 mean.swap(model)
-                metrics.report(step, evaluate(model, data, recipe, device))
+                metrics.report(step, evaluate(model, data, recipe, device, reads))
                 mean.swap(model)
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == stop:
                 checkpoint.save(
@@ -120,7 +128,10 @@ def train(
                     statistics=data.statistics,
                     extra=dict(extra or {}) | {"recipe": recipe.name, "seed": recipe.seed},
                     keep=recipe.keep,
+                    reads=reads,
                 )
+                if trust is not None and rank == 0 and reads.previous is not None:
+                    enter(trust, reads.previous, run=str(folder))
             asked_s = time.perf_counter()
     mean.swap(model)
     return model.eval()
@@ -154,8 +165,14 @@ def train_step(
 
 
 @torch.no_grad()
-def evaluate(model: WorldActionModel, data: TrainingData, recipe: Recipe, device: str) -> dict[str, float]:
-    """Return every loss on held-back episodes, and the world model's error beside persistence's."""
+def evaluate(
+    model: WorldActionModel, data: TrainingData, recipe: Recipe, device: str, reads: ReadRecord | None = None
+) -> dict[str, float]:
+    """Return every loss on held-back episodes, and the world model's error beside persistence's.
+
+    Args:
+        reads: where what is read is entered.
+    """
     model.eval()
     rank, world_size = _ranks()
     loader = Loader(
@@ -166,6 +183,8 @@ def evaluate(model: WorldActionModel, data: TrainingData, recipe: Recipe, device
         rank=rank,
         world_size=world_size,
         device=torch.device(device),
+        reads=reads,
+        is_training=False,
     )
     sums: dict[str, float] = {}
     for step in range(recipe.evaluate_batches):
