@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def collect(
     perturb: float = 0.0,
     tag: str | None = None,
     existing: Collection[str] = (),
+    provenance: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> Collected:
     """Collect one episode per seed.
@@ -66,6 +67,7 @@ def collect(
         perturb: noise on what is executed, as a share of each action's range; needs a labeller, who is not perturbed.
         tag: episode ids are ``"<task>/<tag>/<seed>"``; None for the policy's name (``"model"`` for a bundle).
         existing: episode ids that need not be made again.
+        provenance: owner, dataset, site, jurisdiction and agreement of the episodes, those that are not a simulation's own.
         progress: whether to show how far it is.
 
     Raises:
@@ -86,7 +88,15 @@ def collect(
     wanted = [seed for seed in seeds if episode_id(found.id, tag, seed) not in existing]
     started, num_successes, simulated_s = time.perf_counter(), 0, 0.0
     # an answer is waited for: demonstrations shall not depend on how busy this computer is
-    job = Job(task=task, policy=policy, policy_name=name, labeller=labeller or "", perturb=perturb, record_as=tag)
+    job = Job(
+        task=task,
+        policy=policy,
+        policy_name=name,
+        labeller=labeller or "",
+        perturb=perturb,
+        record_as=tag,
+        provenance=dict(provenance or {}),
+    )
     if wanted:
         with EpisodeProgress(f"{found.id} {tag}", len(wanted), shown=progress) as shown:
             for done in run_seeds(job, wanted, num_workers=workers):

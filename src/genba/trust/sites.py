@@ -16,7 +16,9 @@ from genba.config import read_toml
 from genba.errors import ConfigError, nearest
 from genba.trust.jurisdictions import check_code
 
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})(?:-([0-9]{1,5}))?"
+)
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/\s?#@]*)((?:/[^\s?#]*)?)")
 
 
@@ -89,9 +91,7 @@ def read_sites(path: Path | str) -> Mapping[str, Site]:
         for place, endpoint in enumerate(site.endpoints):
             for other in (*sites.values(), site):
                 known = other.endpoints[:place] if other is site else other.endpoints
-                if clash := next(
-                    (one for one in known if _overlap(endpoint, one)), None
-                ):
+                if clash := next((one for one in known if _overlap(endpoint, one)), None):
                     raise ConfigError(
                         f"{path}: sites[{number}].endpoints[{place}]: {endpoint!r} is declared already, as {clash!r} of "
                         f"{other.id!r}; expected each endpoint at one place"
@@ -185,7 +185,10 @@ def _overlap(one: str, other: str) -> bool:
     """Return whether something lies below both of two endpoints."""
     if "://" in one or "://" in other:
         return _lies_below(one, other) or _lies_below(other, one)
-    (host, low, high), (other_host, other_low, other_high) = _ports(normal_endpoint(one)), _ports(normal_endpoint(other))
+    (host, low, high), (other_host, other_low, other_high) = (
+        _ports(normal_endpoint(one)),
+        _ports(normal_endpoint(other)),
+    )
     return host == other_host and low <= other_high and other_low <= high
 
 

@@ -66,7 +66,10 @@ def test_each_permission_names_its_agreements_and_site():
 
 def test_it_listens_at_its_own_site_and_its_processes_talk_to_each_other():
     policy = agreed_policy(rules(), party="lab-co", site="lab", terms=[OPEN], now_s=NOW_S)
-    assert [(one.host, one.low_port, one.high_port) for one in policy.binds] == [("10.0.0.1", 80, 80), ("10.0.0.1", 0, 0)]
+    assert [(one.host, one.low_port, one.high_port) for one in policy.binds] == [
+        ("10.0.0.1", 80, 80),
+        ("10.0.0.1", 0, 0),
+    ]
     assert policy.has_own_ports
 
 
@@ -85,7 +88,8 @@ def test_endpoint_that_a_command_needs_is_declared_and_allowed_or_nothing_starts
     with pytest.raises(SandboxError, match=r"10.0.0.9:80: no site declares this endpoint, so nobody knows whose law"):
         needing("10.0.0.9:80", FULLY)
     with pytest.raises(
-        SandboxError, match=r"10.0.0.2:80: is at site 'plant' \(JP\), which not every agreement .*\(training\); allowed: lab"
+        SandboxError,
+        match=r"10.0.0.2:80: is at site 'plant' \(JP\), which not every agreement .*\(training\); allowed: lab",
     ):
         needing("10.0.0.2:80", TRAINED)
     with pytest.raises(SandboxError, match=r"'abroad' \(US-OR\), .*\(none is named\); allowed: lab"):
@@ -93,7 +97,7 @@ def test_endpoint_that_a_command_needs_is_declared_and_allowed_or_nothing_starts
 
 
 def test_host_at_a_site_that_nobody_declared_runs_nothing():
-    with pytest.raises(SandboxError, match="site 'home'.* is not declared, so nobody knows whose law applies here"):
+    with pytest.raises(SandboxError, match=r"site 'home'.* is not declared, so nobody knows whose law applies here"):
         agreed_policy(rules(), party="lab-co", site="home", terms=[], now_s=NOW_S)
 
 
