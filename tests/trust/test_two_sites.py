@@ -155,7 +155,9 @@ def test_import_training_over_two_sites_and_deployment_end_well_and_nothing_reac
             ]
         )
         a.run("bundle", "export", "run", "--embodiment", ARM, "--out", "bundles/arm")
-        b.run("bench", TASK, "--policy", "bundles/arm", "--episodes", "1", "--workers", "1", "--out", "results/arm.json")
+        b.run(
+            "bench", TASK, "--policy", "bundles/arm", "--episodes", "1", "--workers", "1", "--out", "results/arm.json"
+        )
     finally:
         seen = abroad.communicate("\n", timeout=30)[0].splitlines()
     assert seen == []
@@ -174,7 +176,9 @@ def test_import_training_over_two_sites_and_deployment_end_well_and_nothing_reac
         line["address"]
         for path in (b.trust.path / "egress").iterdir()
         for line in read_log(path)
-        if line.get("operation") == "connect" and line["decision"] == "allowed" and not line["address"].startswith("unix")
+        if line.get("operation") == "connect"
+        and line["decision"] == "allowed"
+        and not line["address"].startswith("unix")
     }
     # The rank at site b came to the store at site a, and it was the agreement that let it.
     assert f"{master}:{STORE_PORT}" in crossed

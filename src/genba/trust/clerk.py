@@ -30,6 +30,8 @@ from genba.trust.requests import Request
 KINDS = ("admission", "run", "read")
 #: a connection on which nothing is said for so long is closed, in seconds
 PATIENCE_S = 60.0
+#: how often it looks whether it is to end, in seconds
+_POLL_S = 0.05
 
 #: how the signed bytes of a passport begin, whatever it says: DSSE puts the type before the payload
 _PASSPORT = pae(PAYLOAD_TYPE, b"").removesuffix(b"0 ")
@@ -46,7 +48,7 @@ def clerk(trust: TrustFolder) -> Iterator[tuple[Path, dict[str, str]]]:
     with tempfile.TemporaryDirectory(prefix="genba-clerk-") as folder:
         path = Path(folder).resolve() / "clerk"
         with _Server(str(path), trust) as server:
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), daemon=True)
             thread.start()
             try:
                 yield path, {VARIABLE: str(path)}
