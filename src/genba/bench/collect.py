@@ -90,8 +90,9 @@ def collect(
     name = policy if policy in found.policies else "model"
     tag = tag or name
     wanted = [seed for seed in seeds if episode_id(found.id, tag, seed) not in existing]
-    if wanted and name == "model":
-        check_passport(found, Bundle.read(policy, found.embodiment), trust, allow_unchecked=allow_unchecked)
+    passport = ""
+    if wanted and policy not in found.policies:
+        passport = check_passport(found, Bundle.read(policy, found.embodiment), trust, allow_unchecked=allow_unchecked)
     started, num_successes, simulated_s = time.perf_counter(), 0, 0.0
     # an answer is waited for: demonstrations shall not depend on how busy this computer is
     job = Job(
@@ -101,6 +102,7 @@ def collect(
         labeller=labeller or "",
         perturb=perturb,
         record_as=tag,
+        passport=passport,
         trust=str(trust or ""),
     )
     if wanted:
