@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +53,8 @@ class Job:
     perturb: float = 0.0
     #: episode ids are ``"<task>/<tag>/<seed>"``; empty to record nothing
     record_as: str = ""
+    #: owner, dataset, site, jurisdiction and agreement of what is recorded; what is not given is as ``EpisodeMetadata`` has it
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     #: seeds whose ground-truth trace comes back
     keep: frozenset[int] = frozenset()
     #: whether a late answer is treated as late
@@ -150,6 +154,7 @@ class Runner:
                     seed=seed,
                     instruction=self.env.instruction(),
                     outcome=outcome,
+                    **self.job.provenance,
                     source=f"passport {self.job.passport}" if self.job.passport else "",
                 )
             )

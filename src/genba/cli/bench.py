@@ -87,9 +87,15 @@ def collect(
     labeller: Annotated[str | None, typer.Option(help="Who says at each step what should be done (DAgger).")] = None,
     perturb: Annotated[float, typer.Option(help="Noise on what is executed, as a share of each action's range.")] = 0.0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
+    owner: Annotated[str | None, typer.Option(help="Who owns what is recorded.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets it belongs to.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it is recorded.")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
+    agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
     trust: TrustOption = None,
 ) -> None:
     """Collect demonstrations, or corrections of a policy, into a vault."""
+    given = {"owner": owner, "dataset": dataset, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
     sink = Vault.open(vault, create=True)
     existing = {entry.episode_id for entry in sink.entries(task_id=task)}
     done = collect_episodes(
@@ -101,6 +107,7 @@ def collect(
         labeller=labeller,
         perturb=perturb,
         existing=existing,
+        provenance={name: value for name, value in given.items() if value is not None},
         trust=trust,
     )
     Console().print(
