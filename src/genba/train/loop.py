@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch.distributed as dist
 
 from genba.data.reads import ReadRecord
 from genba.errors import CheckpointError
+from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.train import checkpoint
 from genba.train.data import TrainingData
@@ -30,6 +32,7 @@ from genba.train.parallelize import (
     reshard,
     synchronize_statistics,
 )
+from genba.train.passport import Issuer
 from genba.train.plan import choose_layout
 from genba.train.reads import enter
 from genba.train.recipe import Recipe
@@ -54,15 +57,17 @@ def train(
         start_from: a checkpoint whose weights (not its optimizer) a new run begins with.
         stop_at: stop, with a checkpoint, after so many train steps; the schedule stays that of ``num_steps``.
         extra: what else the checkpoints shall say of themselves.
-        trust: whose ledger gets what was read, by root, at each checkpoint.
+        trust: who makes each checkpoint's passport, and whose ledger gets that and what was read, by root.
 
     Returns:
         The model with its mean weights, those that are deployed.
 
     Raises:
         CheckpointError: a checkpoint of another architecture.
+        PassportError: with ``trust``, a checkpoint to go on from that has no passport which holds.
     """
     rank, world_size = _ranks()
+    issuer = None if trust is None else Issuer(trust, recipe, data, device=device, world_size=world_size)
     torch.manual_seed(recipe.seed)
     model = WorldActionModel(recipe.model, list(data.embodiments.values()))
     if start_from is not None and checkpoint.newest(folder) is None:
@@ -70,6 +75,8 @@ def train(
         mean = MeanWeights(model, recipe.mean_decay)
         checkpoint.load(start_from, model=model, mean=mean)
         mean.swap(model)
+        if issuer is not None:
+            issuer.go_on_from(start_from, f"sha256:{weights_digest(model)}", is_parent=True)
     mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
     model = parallelize(model.to(device), mesh)
     optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
@@ -79,6 +86,8 @@ def train(
         if start > recipe.num_steps:
             raise CheckpointError(f"{resume_from}: is past num_steps = {recipe.num_steps}; use another folder")
         read_before = checkpoint.reads_of(resume_from)
+        if issuer is not None:
+            issuer.go_on_from(resume_from, _deployed(model, mean), is_parent=False)
     reads = data.reads(start=start, rank=rank, world_size=world_size, previous=read_before)
     stop = recipe.num_steps if stop_at is None else min(stop_at, recipe.num_steps)
     loader = Loader(
@@ -129,6 +138,7 @@ def train(
                     extra=dict(extra or {}) | {"recipe": recipe.name, "seed": recipe.seed},
                     keep=recipe.keep,
                     reads=reads,
+                    papers=None if issuer is None else partial(issuer.papers, _deployed(model, mean)),
                 )
                 if trust is not None and rank == 0 and reads.previous is not None:
                     enter(trust, reads.previous, run=str(folder))
@@ -198,6 +208,14 @@ def evaluate(
         sums[f"eval/{embodiment_id}/world_error"] = sums[f"eval/{embodiment_id}/readout"]
         sums[f"eval/{embodiment_id}/persistence_error"] = sums[f"eval/{embodiment_id}/persistence"]
     return sums
+
+
+def _deployed(model: WorldActionModel, mean: MeanWeights) -> str:
+    """Return the digest of the mean weights, those that are deployed."""
+    mean.swap(model)
+    digest = weights_digest(model)
+    mean.swap(model)
+    return f"sha256:{digest}"
 
 
 def _ranks() -> tuple[int, int]:
