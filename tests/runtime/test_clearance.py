@@ -73,7 +73,7 @@ def test_an_altered_file_is_refused_also_where_the_manifest_was_altered_with_it(
     with pytest.raises(BundleError, match=rf"{name}: got sha256"):
         read(case)
     case.list_anew(name)
-    with pytest.raises(PassportError, match="released with manifest sha256:|not a DSSE envelope"):
+    with pytest.raises(PassportError, match=r"released with manifest sha256:|not a DSSE envelope"):
         clear(read(case), case.trust())
 
 
@@ -81,7 +81,7 @@ def test_an_altered_statistic_is_refused(case):
     path = case.bundle / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"flow_steps": 1}, indent=1))
-    with pytest.raises(PassportError, match="released with manifest sha256:.*it was changed since"):
+    with pytest.raises(PassportError, match=r"released with manifest sha256:.*it was changed since"):
         clear(read(case), case.trust())
 
 
@@ -203,7 +203,7 @@ def test_a_machines_folder_is_made_whole_or_not_at_all(tmp_path):
     (tmp_path / "lab.pub").write_bytes(KEY.public.pem())
     with pytest.raises(ConfigError, match="site: got ''"):
         MachineTrust.create(tmp_path / "m", party="p", site="", believe=[tmp_path / "lab.pub"])
-    with pytest.raises(ConfigError, match="no trust folder here .* genba trust machine"):
+    with pytest.raises(ConfigError, match=r"no trust folder here .* genba trust machine"):
         MachineTrust(tmp_path / "m")
     MachineTrust.create(tmp_path / "m", party="p", site="s", believe=[tmp_path / "lab.pub"])
     assert MachineTrust(tmp_path / "m").trust_store.names == {KEY.public.id: "lab"}

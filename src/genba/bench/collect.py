@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def collect(
     perturb: float = 0.0,
     tag: str | None = None,
     existing: Collection[str] = (),
+    provenance: Mapping[str, str] | None = None,
     trust: Path | str | None = None,
     allow_unchecked: bool = False,
     progress: bool = True,
@@ -69,6 +70,7 @@ def collect(
         perturb: noise on what is executed, as a share of each action's range; needs a labeller, who is not perturbed.
         tag: episode ids are ``"<task>/<tag>/<seed>"``; None for the policy's name (``"model"`` for a bundle).
         existing: episode ids that need not be made again.
+        provenance: owner, dataset, site, jurisdiction and agreement of the episodes, those that are not a simulation's own.
         trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
         allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
@@ -90,8 +92,9 @@ def collect(
     name = policy if policy in found.policies else "model"
     tag = tag or name
     wanted = [seed for seed in seeds if episode_id(found.id, tag, seed) not in existing]
-    if wanted and name == "model":
-        check_passport(found, Bundle.read(policy, found.embodiment), trust, allow_unchecked=allow_unchecked)
+    passport = ""
+    if wanted and policy not in found.policies:
+        passport = check_passport(found, Bundle.read(policy, found.embodiment), trust, allow_unchecked=allow_unchecked)
     started, num_successes, simulated_s = time.perf_counter(), 0, 0.0
     # an answer is waited for: demonstrations shall not depend on how busy this computer is
     job = Job(
@@ -101,6 +104,8 @@ def collect(
         labeller=labeller or "",
         perturb=perturb,
         record_as=tag,
+        provenance=dict(provenance or {}),
+        passport=passport,
         trust=str(trust or ""),
     )
     if wanted:

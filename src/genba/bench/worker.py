@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +53,8 @@ class Job:
     perturb: float = 0.0
     #: episode ids are ``"<task>/<tag>/<seed>"``; empty to record nothing
     record_as: str = ""
+    #: owner, dataset, site, jurisdiction and agreement of what is recorded; what is not given is as ``EpisodeMetadata`` has it
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     #: seeds whose ground-truth trace comes back
     keep: frozenset[int] = frozenset()
     #: whether a late answer is treated as late
@@ -58,6 +62,8 @@ class Job:
     #: flow steps and noise of a bundle's policy; None for what the bundle says
     flow_steps: int | None = None
     noise: str | None = None
+    #: what was found of the bundle's passport before, in words, for the record; empty where there is no bundle
+    passport: str = ""
     #: a machine's trust folder, which decides whether the bundle may act; empty where nothing is checked
     trust: str = ""
 
@@ -106,13 +112,13 @@ class Runner:
         self.job = job
         self.task = find_task(job.task)
         self.env = self.task.make_env()
-        policy, self._clearance = make_policy(job, self.task, self.env)
+        policy, self.clearance = make_policy(job, self.task, self.env)
         self._watched = contextlib.ExitStack()
-        if self._clearance is not None:
-            self._watched.enter_context(self._clearance)
+        if self.clearance is not None:
+            self._watched.enter_context(self.clearance)
         actor = Perturbed(policy, self.task.embodiment, job.perturb) if job.perturb else policy
         self._executor = Executor(
-            actor, self.task.embodiment, enforce_deadline=job.enforce_deadline, clearance=self._clearance
+            actor, self.task.embodiment, enforce_deadline=job.enforce_deadline, clearance=self.clearance
         )
         # who acts and labels is asked once: an expert's plan may have taken a long search
         teacher = policy if job.labeller == job.policy else None
@@ -125,8 +131,8 @@ class Runner:
         Raises:
             PassportError: the bundle lost its clearance; an episode under way goes to its end without it, none begins.
         """
-        if self._clearance is not None and self._clearance.refusal:
-            raise PassportError(self._clearance.refusal)
+        if self.clearance is not None and self.clearance.refusal:
+            raise PassportError(self.clearance.refusal)
         run = run_episode(
             self.env,
             self._executor,
@@ -148,6 +154,8 @@ class Runner:
                     seed=seed,
                     instruction=self.env.instruction(),
                     outcome=outcome,
+                    **self.job.provenance,
+                    source=f"passport {self.job.passport}" if self.job.passport else "",
                 )
             )
         kept = trace if seed in self.job.keep else None

@@ -12,6 +12,7 @@ import torch
 import typer
 from rich.console import Console
 
+from genba.cli.trust_option import TrustOption
 from genba.data.mixture import Share
 from genba.data.vault import Vault
 from genba.errors import ConfigError, nearest
@@ -22,6 +23,7 @@ from genba.train.launch import launch
 from genba.train.loop import train
 from genba.train.mesh import process_group
 from genba.train.recipe import RECIPES, recipe
+from genba.trust.folder import TrustFolder
 
 #: what a share may name
 _SHARED_BY = ("owner", "task", "embodiment")
@@ -63,6 +65,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     processes: Annotated[int, typer.Option(min=1, help="Processes on this computer, data-parallel.")] = 1,
+    trust: TrustOption = None,
 ) -> None:
     """Train, or go on training, one model on all machines jointly."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -100,9 +103,21 @@ def run(
         if start is None:
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
+    keeper = TrustFolder.open(trust) if trust else None
     with process_group(device):
         data = prepare(store, [store.embodiment(i) for i in found], chosen, statistics)
-        train(chosen, data, out, device=device, start_from=start, resume_from=resume_from, stop_at=stop_at)
+        train(
+            chosen,
+            data,
+            out,
+            device=device,
+            start_from=start,
+            resume_from=resume_from,
+            stop_at=stop_at,
+            trust=keeper,
+        )
+    if os.environ.get("RANK", "0") == "0":
+        Console(stderr=True).print(_about_passport(out, keeper), highlight=False, markup=False)
 
 
 @app.command()
@@ -120,6 +135,15 @@ def recipes() -> None:
 def stored_statistics(path: Path) -> dict[str, Statistics]:
     """Return the statistics that a checkpoint was trained with."""
     return {name: Statistics.from_json(table) for name, table in checkpoint.read_manifest(path)["statistics"].items()}
+
+
+def _about_passport(out: Path, trust: TrustFolder | None) -> str:
+    if trust is None:
+        return (
+            f"no passport: without a trust folder nobody signs what {out} was made from, and only simulators may be driven by "
+            f"it; make one with: genba trust init, then train with --trust"
+        )
+    return f"passport in {checkpoint.newest(out)}, signed for {trust.party}; look at it with: genba audit passport"
 
 
 def _share(text: str) -> Share:

@@ -1,4 +1,4 @@
-"""``genba trust init`` and ``show``: make the folder that says who this party is; show what is in it."""
+"""``genba trust init``, ``show`` and ``machine``: make the folder that says who this party is; show it; make a machine's small one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE
-from genba.trust.folder import SAMPLES, VARIABLE, TrustFolder
+from genba.trust.folder import REVOCATION_FILE, SAMPLES, VARIABLE, TrustFolder
+from genba.trust.machine import MachineTrust
 
 
 def init(
@@ -69,7 +70,25 @@ def show(
     Console().print(table, highlight=False)
 
 
+def machine(
+    folder: Annotated[Path, typer.Argument(help="Where; it is carried to the machine.")],
+    party: Annotated[str, typer.Option(help="Who runs the machine.")],
+    site: Annotated[str, typer.Option(help="Id of the site where it stands, as in the sites of who trains.")],
+    believe: Annotated[
+        list[Path], typer.Option(help="Public key (NAME.pub) of who trains and exports; may be repeated.")
+    ],
+) -> None:
+    """Make a machine's trust folder: whose passports it believes, and where it stands. No agreements, no private keys."""
+    trust = MachineTrust.create(folder, party=party, site=site, believe=believe)
+    typer.echo(f"{trust.path}: a machine of {party} at {site}, believes {', '.join(trust.trust_store.names.values())}")
+    typer.echo(
+        f"Put each new list of revoked models there, as {REVOCATION_FILE}; set the clock right before the first run."
+    )
+    typer.echo(f"Next: genba bench TASK --policy BUNDLE --trust {folder}")
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to ``genba trust``."""
     app.command()(init)
     app.command()(show)
+    app.command()(machine)

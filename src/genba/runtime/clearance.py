@@ -25,6 +25,7 @@ from genba.trust.digest import digest_file
 from genba.trust.dsse import Envelope
 from genba.trust.machine import MachineTrust
 from genba.trust.passport import Passport
+from genba.trust.signing import TrustStore
 
 #: most time between two looks, in seconds
 EVERY_S = 60.0
@@ -85,6 +86,28 @@ def enter(bundle: Bundle, trust: MachineTrust, passport: str, reason: str, *, is
     )
 
 
+def released_by(bundle: Bundle, passport: str, trust: TrustStore) -> tuple[str, ...]:
+    """Return who released a bundle with this passport, once everything in it is what was released.
+
+    Args:
+        passport: digest of the passport's payload.
+
+    Raises:
+        PassportError: nobody trusted did, or it was changed since.
+    """
+    if passports.FILE not in bundle.files:
+        raise PassportError(f"{bundle.path / MANIFEST}: files: got no {passports.FILE}; export the bundle again")
+    path = bundle.path / release.FILE
+    return release.check(
+        release.read(path),
+        trust,
+        manifest=digest_file(bundle.path / MANIFEST),
+        passport=passport,
+        weights=weights_of(bundle),
+        place=str(path),
+    )
+
+
 def weights_of(bundle: Bundle) -> str:
     """Return the digest of a bundle's weights as a passport writes it."""
     return f"sha256:{bundle.weights_digest}"
@@ -116,16 +139,7 @@ class Clearance:
         """
         self._bundle, self._envelope, self._trust = bundle, envelope, trust
         self._every_s, self._clock = every_s, clock
-        self.released_by = release.check(
-            release.read(bundle.path / release.FILE),
-            trust.trust_store,
-            manifest=digest_file(bundle.path / MANIFEST),
-            passport=envelope.digest,
-            weights=weights_of(bundle),
-            place=str(bundle.path / release.FILE),
-        )
-        if passports.FILE not in bundle.files:
-            raise PassportError(f"{bundle.path / MANIFEST}: files: got no {passports.FILE}; export the bundle again")
+        self.released_by = released_by(bundle, envelope.digest, trust.trust_store)
         self.passport: Passport = self._look()
         self.digest = envelope.digest
         self._refusal, self._looked_s = "", self._clock()

@@ -6,11 +6,11 @@
       party.toml               who runs the machine, and the site where it stands
       partners/<name>.pub      public keys of those whose passports are believed
       revocations.json         the newest list of revoked models; whoever runs the machine puts each new one here
-      revocations.seen.json    the newest list that was accepted here: an older one is never believed again
-      latest                   the latest time that was seen here: a clock that was set back is noticed
+      seen/revocations.json    the newest list that was accepted here: an older one is never believed again
+      seen/latest              the latest time that was seen here: a clock that was set back is noticed
 
-A ``TrustFolder`` has all of this and more, and serves as well. Where there is a ledger beside it, each decision to run a model is
-entered there. ``check`` is asked before a model acts and while it does (``genba.runtime.clearance``).
+Nothing but ``seen`` is written. A ``TrustFolder`` has the rest and more, and serves as well; each decision to run a model is then
+entered into its ledger. ``check`` is asked before a model acts and while it does (``genba.runtime.clearance``).
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from genba.trust.decisions import KIND, TOLERANCE_NS, LatestTime
 from genba.trust.digest import digest_json
 from genba.trust.dsse import Envelope
 from genba.trust.folder import (
-    KEY_FOLDER,
     LATEST_FILE,
     LEDGER_FOLDER,
     PARTNER_FOLDER,
     PARTY_FILE,
     REVOCATION_FILE,
     PartyFacts,
+    TrustFolder,
 )
-from genba.trust.ledger import ENTRIES, Ledger
+from genba.trust.ledger import ENTRIES
 from genba.trust.passport import Passport
 from genba.trust.revocation import Revocations
-from genba.trust.signing import PUBLIC_SUFFIX, PublicKey, SigningKey, TrustStore
+from genba.trust.signing import PUBLIC_SUFFIX, PublicKey, TrustStore
 
-SEEN_FILE = "revocations.seen.json"
+SEEN_FOLDER = "seen"
 
 
 class MachineTrust:
@@ -133,10 +133,10 @@ class MachineTrust:
             ConfigError: the latest time cannot be kept.
         """
         now_ns = self._clock()
-        latest_ns = LatestTime(self.path / LATEST_FILE).advance(now_ns)
+        latest_ns = LatestTime(self.path / SEEN_FOLDER / LATEST_FILE).advance(now_ns)
         if latest_ns - now_ns > TOLERANCE_NS:
             raise PassportError(
-                f"{self.path / LATEST_FILE}: the clock shows {now_ns} ns, but {latest_ns} ns was seen here before: it was set "
+                f"{self.path / SEEN_FOLDER / LATEST_FILE}: the clock shows {now_ns} ns, but {latest_ns} ns was seen here before: it was set "
                 f"back, and what expired would seem to hold; set it right"
             )
         return latest_ns
@@ -148,13 +148,15 @@ class MachineTrust:
             PassportError: the list was taken away.
             SignatureError: nobody trusted signed it, it was altered, or an older one was played back.
         """
-        path, seen_path, store = self.path / REVOCATION_FILE, self.path / SEEN_FILE, self.trust_store
+        path, seen_path = self.path / REVOCATION_FILE, self.path / SEEN_FOLDER / REVOCATION_FILE
         if not path.exists():
             if seen_path.exists():
                 raise PassportError(f"{path}: the list of revoked models was taken away; put the newest one back there")
             return None
+        store = self.trust_store
         try:
-            with _locked(self.path / f"{SEEN_FILE}.lock"):
+            seen_path.parent.mkdir(exist_ok=True)
+            with _locked(seen_path.with_suffix(".lock")):
                 data = path.read_bytes()
                 envelope = Envelope.from_bytes(data.removesuffix(b"\n"), place=str(path))
                 found = revocation.verify(envelope, store, place=str(path))
@@ -195,7 +197,7 @@ class MachineTrust:
     def record(self, *, passport: str, weights: str, embodiment: str, reasons: Iterable[str], is_allowed: bool) -> None:
         """Enter a decision to run a model into the ledger, where there is one.
 
-        A head is signed over it where this folder has the key; elsewhere the keeper signs one.
+        A head is signed over it where the key is within reach; elsewhere its keeper signs one.
 
         Args:
             passport: digest of its payload, empty where there is none that can be read.
@@ -214,11 +216,10 @@ class MachineTrust:
         body = {"allowed": is_allowed, "reasons": list(reasons), "request": request, "now_ns": self._clock()}
         # What is decided by is the passport itself: the machine has no agreements.
         body |= {"request_digest": digest_json(request), "policy_hash": passport}
-        ledger = Ledger(self.path / LEDGER_FOLDER)
-        ledger.append(KIND, body)
-        key = self.path / (self._facts.keys or KEY_FOLDER) / "signing"
-        if os.access(key, os.R_OK):
-            ledger.sign_head(SigningKey.load(key))
+        trust = TrustFolder(self.path)
+        trust.ledger.append(KIND, body)
+        if os.access(trust.key_folder, os.R_OK):
+            trust.sign_head()
 
 
 @contextmanager
