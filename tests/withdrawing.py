@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -46,19 +47,27 @@ def open_vault(path: Path, keys: Path, *, create: bool = False) -> Vault:
     return Vault.open(path, create=create, embodiments=[load_embodiment(EVERYTHING)], keys=FileKeys(keys))
 
 
-def main(trust: str, vault: str, keys: str, kill_at: str) -> None:
-    """Withdraw the fleet's data set; die like a power cut at the ``kill_at``-th thing that is told."""
-    told = 0
+def main(trust: str, vault: str, keys: str, kind: str, kill_at: str) -> None:
+    """Withdraw the fleet's data set; die like a power cut at the ``kill_at``-th thing that is told or written."""
+    counted = {"told": 0, "written": 0}
 
-    def progress(_: str) -> None:
-        nonlocal told
-        told += 1
-        if told == int(kill_at):
+    def count(what: str) -> None:
+        counted[what] += 1
+        if what == kind and counted[what] == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
+    sync = os.fsync
+
+    def counting_sync(descriptor: int) -> None:
+        # Before and after: what was written may be on disk, or not be.
+        count("written")
+        sync(descriptor)
+        count("written")
+
+    os.fsync = counting_sync
     scope = Scope(keys=FileKeys(keys), vaults=(open_vault(Path(vault), Path(keys)),))
-    withdraw(TrustFolder.open(trust), *FLEET, scope, progress=progress)
-    print(told)
+    withdraw(TrustFolder.open(trust), *FLEET, scope, progress=lambda _: count("told"))
+    print(json.dumps(counted))
 
 
 if __name__ == "__main__":
