@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,11 @@ from rich.table import Table
 
 from genba.data.vault import Vault
 from genba.data.withdraw import Plan, Scope, plan, withdraw
-from genba.errors import ConfigError, SignatureError
-from genba.trust.dsse import Envelope
+from genba.errors import ConfigError
 from genba.trust.folder import VARIABLE, TrustFolder
 from genba.trust.pkcs11 import keys_from_environment
 from genba.trust.signing import SigningKey, TrustStore
-from genba.trust.withdrawal import check_receipt, make_request
+from genba.trust.withdrawal import make_request, read_envelope, read_receipt
 
 OwnerArgument = Annotated[str, typer.Argument(help="Whose data.")]
 DatasetArgument = Annotated[str, typer.Argument(help="Which of the owner's data sets.")]
@@ -51,7 +51,7 @@ def withdraw_command(
     1: there are models of which nobody can say whether they learnt from it.
     """
     console, kept, keys = Console(), TrustFolder.open(trust), keys_from_environment()
-    asked = _read(request) if request else None
+    asked = read_envelope(request) if request else None
     scope = Scope(
         keys=keys,
         vaults=tuple(Vault.open(one, keys=keys) for one in vault or ()),
@@ -89,9 +89,9 @@ def withdraw_command(
         )
     for run, path in said["clean"].items():
         if path:
-            where = f"{run}-without" if vault is None else f"{run}-without --vault {vault[0]}"
+            words = ["--resume-from", path, "--out", f"{run}-without", *(["--vault", vault[0]] if vault else [])]
             console.print(
-                f"Go on from the last clean checkpoint:\n  genba train run --resume-from {path} --out {where}",
+                f"Go on from the last clean checkpoint:\n  genba train run {shlex.join(words)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -110,7 +110,7 @@ def receipt_command(
 ) -> None:
     """Check a receipt of withdrawal offline, and say what it says; a forged or altered one is refused."""
     believed = TrustFolder.open(trust).trust_store if (trust / "party.toml").is_file() else TrustStore.load(trust)
-    found = check_receipt(_read(file), believed, place=str(file))
+    found = read_receipt(file, believed)
     said, console = found.said, Console()
     console.print(
         f"[bold]{escape(said['dataset'])}[/] of [bold]{escape(said['owner'])}[/] was withdrawn", highlight=False
@@ -184,10 +184,3 @@ def _show_plan(console: Console, found: Plan, owner: str, dataset: str) -> None:
         for model in found.models:
             table.add_row(escape(str(model.path)), model.state, escape(model.reason))
         console.print(table, highlight=False)
-
-
-def _read(path: Path) -> Envelope:
-    try:
-        return Envelope.from_bytes(path.read_bytes().removesuffix(b"\n"), place=str(path))
-    except OSError as error:
-        raise SignatureError(f"{path}: could not be read: {error.strerror}") from error

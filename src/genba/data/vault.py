@@ -33,7 +33,7 @@ from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry, ShardEntry
 from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
-from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
+from genba.data.shard import PLAIN, SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
 from genba.data.withdrawn import Withdrawn
 from genba.errors import (
@@ -346,8 +346,10 @@ class Vault:
             try:
                 opened = ShardFile(self.storage, name, keys=self.keys, whole=True)
                 found = list(opened.episodes())
-                for one, *_ in found:
-                    self._refuse_withdrawn(one)
+                if opened.header.cipher == PLAIN:
+                    # What was sealed and withdrawn has lost its key; nothing else keeps this out.
+                    for one, *_ in found:
+                        self._refuse_withdrawn(one)
             except (CorruptShardError, KeyUnavailableError, PermissionDeniedError) as error:
                 failed[name] = error
                 continue

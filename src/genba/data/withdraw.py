@@ -1,13 +1,13 @@
 """Withdrawing a data set: everything that follows from an owner's no, in an order that no break can undo.
 
-The steps are: **enter** it in the ledger; **recognise** its content (fingerprints of all that reads, while it still does);
-**deny** that in every vault; **destroy** its key; **purge** its bytes; find the **models** that learnt from it and **revoke**
+The steps are: **enter** it in the ledger; **bar** its name, so that nothing more of it is stored; **recognise** its content
+(fingerprints of all that reads, while it still does), which every vault then denies; **destroy** its key; **purge** its bytes; find the **models** that learnt from it and **revoke**
 them; and sign the **receipt**. What was done is kept in a journal below the trust folder, written before what it tells of is
 deleted, so that the same command goes on after any break, and on what was done already changes nothing::
 
     trust/withdrawals/<id>/
       journal.json            what was found and which steps are done, round by round
-      denied-<round>.json     what must not come back (``genba.trust.denied``); each purged vault holds a copy
+      denied-<round>-*.json   its name, and its content (``genba.trust.denied``); each vault holds a copy
       receipt.json            the newest receipt; receipt-<round>.json each of them
 
 A later round, with a vault or a run that turns up afterwards, does what is left and signs a receipt of its own. What a
@@ -20,12 +20,13 @@ import contextlib
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genba.data.affected import Model, find_models, last_clean
+from genba.data.compact import alone
 from genba.data.purge import Holding, fingerprints, holding, purge
 from genba.data.storage import erase_file, write_durably
 from genba.data.vault import Vault
@@ -38,15 +39,26 @@ from genba.trust.digest import canonical_json, digest_json
 from genba.trust.dsse import Envelope
 from genba.trust.folder import TrustFolder
 from genba.trust.keys import KeyProvider, key_id
+from genba.trust.ledger import Entry
 from genba.trust.proofs import prove
 from genba.trust.revocation import Revoked
-from genba.trust.withdrawal import begin, check_request, exports, find, finish, read_receipt, sign_receipt
+from genba.trust.withdrawal import (
+    begin,
+    check_receipt,
+    check_request,
+    exports,
+    find,
+    finish,
+    read_envelope,
+    read_receipt,
+    sign_receipt,
+)
 
 WITHDRAWALS, JOURNAL, RECEIPT, LOCK = "withdrawals", "journal.json", "receipt.json", "lock"
 FORMAT = "genba-withdrawal@1"
 #: files of a checkpoint that hold weights
 TENSORS = "*.distcp"
-STEPS = ("enter", "recognise", "deny", "destroy", "purge", "models", "revoke", "receipt")
+STEPS = ("enter", "bar", "recognise", "destroy", "purge", "models", "revoke", "receipt")
 
 Progress = Callable[[str], None]
 
@@ -206,25 +218,33 @@ class _Round:
         begin(self.trust.ledger, self.owner, self.dataset, request=self.request.digest if self.request else "")
         self.trust.sign_head()
 
+    def _bar(self) -> None:
+        self._keep_list("name", ())
+
     def _recognise(self) -> None:
         unread: list[str] = []
         found = set[bytes]()
         for vault in self.scope.vaults:
-            held, bad = holding(vault, self.owner, self.dataset), list[str]()
-            self._note(vault, held)
-            found.update(fingerprints(vault, held, self.scope.keys, bad))
+            # Alone, so that no packing moves a shard away before it is read.
+            with alone(vault):
+                held, bad = holding(vault, self.owner, self.dataset), list[str]()
+                self._note(vault, held)
+                found.update(fingerprints(vault, held, self.scope.keys, bad))
             unread += [f"{_place(vault)}/{name}" for name in bad]
         # Where the key is gone already there is nothing to recognise: then the name alone is denied.
-        one = DeniedList.make(self.scope.keys, self.owner, self.dataset, found)
-        write_durably(self._list(), one.to_bytes(), replace=True)
+        one = self._keep_list("content", found)
         self.journal.round["denied"] = {"digest": one.digest, "pieces": one.num_fingerprints, "unread": unread}
 
-    def _deny(self) -> None:
-        for vault in self.scope.vaults:
-            for path in sorted(self.folder.glob(f"denied-*{SUFFIX}")):
+    def _keep_list(self, what: str, found: Iterable[bytes]) -> DeniedList:
+        """Keep a list beside the withdrawal, and give it to every vault."""
+        one = DeniedList.make(self.scope.keys, self.owner, self.dataset, found)
+        write_durably(self.folder / f"denied-{self.journal.number}-{what}{SUFFIX}", one.to_bytes(), replace=True)
+        # Lists of earlier rounds too: a vault that turns up later learns what was recognised elsewhere.
+        for path in sorted(self.folder.glob(f"denied-*{SUFFIX}")):
+            for vault in self.scope.vaults:
                 name = f"{FOLDER}/{self.folder.name}-{path.name.removeprefix('denied-')}"
-                if vault.storage.size_bytes(name) is None:
-                    vault.storage.write(name, path.read_bytes(), replace=True)
+                vault.storage.write(name, path.read_bytes(), replace=True)
+        return one
 
     def _destroy(self) -> None:
         self.scope.keys.forbid(key_id(self.owner, self.dataset))
@@ -280,13 +300,26 @@ class _Round:
         return out
 
     def _receipt(self) -> None:
-        found = self.journal.round
         body = {"event": "destroyed", "key": key_id(self.owner, self.dataset)}
         if body not in _entered(self.trust, "key"):
             self.trust.ledger.append("key", body)
         self.trust.sign_head()
         begun = find(self.trust.ledger, self.owner, self.dataset)[0]
-        said = {
+        kept = self.folder / f"receipt-{self.journal.number}.json"
+        if kept.exists():
+            # A break came after it was signed: it is the receipt, and no second one is entered.
+            envelope = read_envelope(kept)
+            check_receipt(envelope, self.trust.trust_store, place=str(kept))
+        else:
+            envelope = sign_receipt(self._said(begun), self.trust.signing_key)
+            write_durably(kept, envelope.to_bytes() + b"\n")
+        write_durably(self.folder / RECEIPT, envelope.to_bytes() + b"\n", replace=True)
+        finish(self.trust.ledger, begun, envelope)
+        self.trust.sign_head()
+
+    def _said(self, begun: Entry) -> dict[str, Any]:
+        found = self.journal.round
+        return {
             "owner": self.owner,
             "dataset": self.dataset,
             "party": self.trust.party,
@@ -306,17 +339,9 @@ class _Round:
             "out_of_reach": [e.number for e in exports(self.trust.ledger, self.owner, self.dataset)],
             "proof": prove(self.trust.ledger.folder, begun.number),
         }
-        envelope = sign_receipt(said, self.trust.signing_key)
-        for name in (f"receipt-{self.journal.number}.json", RECEIPT):
-            write_durably(self.folder / name, envelope.to_bytes() + b"\n", replace=True)
-        finish(self.trust.ledger, begun, envelope)
-        self.trust.sign_head()
 
     def _entry(self) -> int:
         return find(self.trust.ledger, self.owner, self.dataset)[0].number
-
-    def _list(self) -> Path:
-        return self.folder / f"denied-{self.journal.number}{SUFFIX}"
 
     def _note(self, vault: Vault, held: Holding) -> None:
         """Keep what a vault holds before it is gone: sizes and digests, no names of episodes."""

@@ -138,6 +138,19 @@ def sign_receipt(said: dict[str, Any], key: SigningKey) -> Envelope:
     return sign(RECEIPT_TYPE, table, key)
 
 
+def read_envelope(path: Path | str) -> Envelope:
+    """Read a request's or a receipt's file, unverified.
+
+    Raises:
+        SignatureError: it is missing, or no envelope.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SignatureError(f"{path}: could not be read: {error.strerror}") from error
+    return Envelope.from_bytes(data.removesuffix(b"\n"), place=str(path))
+
+
 def read_receipt(path: Path | str, trust: TrustStore) -> Receipt:
     """Read a receipt's file and check it.
 
@@ -145,11 +158,7 @@ def read_receipt(path: Path | str, trust: TrustStore) -> Receipt:
         SignatureError: it is missing, or not signed by anyone trusted, or altered.
         LedgerError: what it shows of the ledger does not hold.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise SignatureError(f"{path}: could not read the receipt: {error.strerror}") from error
-    return check_receipt(Envelope.from_bytes(data.removesuffix(b"\n"), place=str(path)), trust, place=str(path))
+    return check_receipt(read_envelope(path), trust, place=str(path))
 
 
 def check_receipt(envelope: Envelope, trust: TrustStore, *, place: str) -> Receipt:
