@@ -351,10 +351,27 @@ def test_an_episode_that_is_stored_while_it_is_withdrawn_is_taken_back(both, tru
 def test_two_at_once_are_one_after_the_other(both, trust):
     def meanwhile(step):
         if step == "purge":
-            with pytest.raises(ConfigError, match="another process withdraws this data set"):
+            with pytest.raises(ConfigError, match="another withdrawal runs"):
                 withdraw(trust, *FLEET, scope_of(both))
 
     assert withdraw(trust, *FLEET, scope_of(both), progress=meanwhile).is_new
+
+
+def test_what_broke_off_is_finished_where_it_began(both, trust, tmp_path):
+    class PowerCutError(Exception):
+        pass
+
+    def cut(step):
+        if step == "purge":
+            raise PowerCutError
+
+    shutil.copytree(both.path, tmp_path / "late")
+    late = open_vault(tmp_path / "late", both.keys.folder)
+    with pytest.raises(PowerCutError):
+        withdraw(trust, *FLEET, scope_of(both), progress=cut)
+    with pytest.raises(ConfigError, match=r"a withdrawal that broke off was of .*/vault, got .*/late; finish it"):
+        withdraw(trust, *FLEET, scope_of(late))
+    assert withdraw(trust, *FLEET, scope_of(both)).is_new and withdraw(trust, *FLEET, scope_of(late)).is_new
 
 
 #: of the writes that a withdrawal waits for, those at which it is killed here: primes, spread over all of them
