@@ -73,7 +73,7 @@ def test_every_command_stands_in_the_table_with_every_word_of_it():
         table = COMMANDS[name].split()
         bare = {word.rstrip("<>^!"): word for word in table}
         places = [param for param in one.params if param.param_type_name == "argument"]
-        assert [word for word in bare if not word.startswith("-")] == [param.human_readable_name for param in places], (
+        assert [word for word in bare if not word.startswith("-")] == [param.metavar or param.name.upper() for param in places], (
             name
         )
         options = [param for param in one.params if param.param_type_name == "option" and "--help" not in param.opts]
