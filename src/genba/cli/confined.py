@@ -59,6 +59,7 @@ COMMANDS: dict[str, str] = {
     "train recipes": "",
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
+    "bundle show": "PATH<",
     "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
