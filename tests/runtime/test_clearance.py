@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cleared
 import pytest
@@ -24,6 +28,8 @@ from genba.runtime.policy import EnginePolicy
 from genba.trust import passport as passports
 from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
+from genba.trust.clerk import clerk
+from genba.trust.folder import TrustFolder
 from genba.trust.ledger import Ledger
 from genba.trust.machine import MachineTrust
 from genba.trust.signing import SigningKey
@@ -192,6 +198,28 @@ def test_a_decision_to_deploy_stands_in_the_ledger_where_there_is_one(case):
     # a head is signed over the last of them
     found = verify_ledger(case.machine / "ledger", trust=None)
     assert found.holds and found.signed_size == found.size == 3
+
+
+def test_a_confined_command_has_the_clerk_look_and_record(case, tmp_path):
+    keeper = TrustFolder.create(tmp_path / "trust", party="lab-co", site="plant")
+    (keeper.path / "partners" / "lab.pub").write_bytes(KEY.public.pem())
+    case = dataclasses.replace(case, machine=keeper.path)
+    program = (
+        "import sys, toy; from genba.runtime.bundle import Bundle; from genba.runtime.clearance import clear; "
+        "from genba.trust.machine import MachineTrust; "
+        "clear(Bundle.read(sys.argv[1], toy.CART_FACTS), MachineTrust(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", program, str(case.bundle), str(keeper.path)]
+    paths = os.pathsep.join(filter(None, [str(Path(toy.__file__).parent), *sys.path]))
+    with clerk(keeper) as (_, variables):
+        environment = {**os.environ, **variables, "PYTHONPATH": paths}
+        assert subprocess.run(command, env=environment, timeout=60).returncode == 0
+        case.revoke(PARENT)
+        done = subprocess.run(command, env=environment, timeout=60, capture_output=True, text=True)
+    assert f"PassportError: {case.bundle}/passport.json: parent {PARENT} was revoked" in done.stderr
+    decisions = [entry.body for entry in read_entries(keeper.path / "ledger") if entry.kind == "decision"]
+    assert [(one["allowed"], one["request"]["act"]) for one in decisions] == [(True, "deploy"), (False, "deploy")]
+    assert (keeper.path / "seen" / "latest").exists()
 
 
 def test_a_machines_folder_is_made_whole_or_not_at_all(tmp_path):
