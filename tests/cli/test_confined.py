@@ -73,9 +73,9 @@ def test_every_command_stands_in_the_table_with_every_word_of_it():
         table = COMMANDS[name].split()
         bare = {word.rstrip("<>^!"): word for word in table}
         places = [param for param in one.params if param.param_type_name == "argument"]
-        assert [word for word in bare if not word.startswith("-")] == [param.metavar or param.name.upper() for param in places], (
-            name
-        )
+        assert [word for word in bare if not word.startswith("-")] == [
+            param.metavar or param.name.upper() for param in places
+        ], name
         options = [param for param in one.params if param.param_type_name == "option" and "--help" not in param.opts]
         # --trust is taken away before any command sees it; the last two are the shell's.
         named = {opt for param in options for opt in (*param.opts, *param.secondary_opts)} - {

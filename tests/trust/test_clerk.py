@@ -107,20 +107,6 @@ def test_what_is_said_of_a_command_or_by_the_keeper_is_not_entered_by_it(
     assert trust.ledger.size == 1
 
 
-def test_models_clearance_is_entered_and_a_decision_by_an_agreement_is_not(trust: TrustFolder, client: ClerkClient):
-    ledger = ClerkLedger(trust.path / "ledger", client)
-    clearance = {"allowed": True, "request": {"act": "deploy", "passport": "sha256:1"}}
-    assert ledger.append("decision", clearance).kind == "decision"
-    for forged in (
-        {"allowed": True, "request": {"act": "deploy", "owner": "Sample Fleet"}},
-        {"allowed": True, "request": {"act": "train", "passport": "sha256:1"}},
-        {"allowed": True, "request": "deploy"},
-        {"allowed": True},
-    ):
-        with pytest.raises(PermissionDeniedError, match="an entry of kind 'decision' is made outside of it"):
-            ledger.append("decision", forged)
-
-
 def test_entry_that_would_read_back_otherwise_is_refused(trust: TrustFolder, client: ClerkClient):
     ledger = ClerkLedger(trust.path / "ledger", client)
     for body in ({"a": (1, 2)}, {"a": float("nan")}, {"a": b"bytes"}, {1: "a"}):

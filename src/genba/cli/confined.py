@@ -31,7 +31,6 @@ from genba.trust.agreements import SITES_FILE
 from genba.trust.clerk import clerk
 from genba.trust.folder import CACHE_FOLDER, EGRESS_FOLDER, HOST_FILE, VARIABLE, TrustFolder
 from genba.trust.keys import FileKeys, KeyProvider, key_id
-from genba.trust.machine import SEEN_FOLDER
 from genba.trust.pkcs11 import keys_from_environment
 from genba.trust.sandbox.agreed import Terms, agreed_policy
 from genba.trust.sandbox.log import egress_digest, read_log
@@ -317,11 +316,10 @@ def _with_files(policy: Policy, trust: TrustFolder, words: Words, terms: Iterabl
         # A reader's option may be a file: --option mapping=FILE.
         if name in ("--option", "-o") and (given := Path(value.partition("=")[2])).is_file():
             readable.append(path_rule(given, "named on the command line"))
-    for folder in (EGRESS_FOLDER, CACHE_FOLDER, SEEN_FOLDER):
+    for folder in (EGRESS_FOLDER, CACHE_FOLDER):
         (trust.path / folder).mkdir(exist_ok=True, mode=0o700)
     readable += _trust_rules(trust)
     writable.append(path_rule(trust.path / CACHE_FOLDER, "what libraries compiled"))
-    writable.append(path_rule(trust.path / SEEN_FOLDER, "what a machine has seen"))
     keys = keys_from_environment()
     readable += _key_rules(keys, terms, is_storing=bool(writable))
     writable += _accelerators()

@@ -158,10 +158,10 @@ def demo(
 class _Run:
     def __init__(self, plan: Plan, out: Path, num_processes: int) -> None:
         self.plan, self.out, self.num_processes = plan, out, num_processes
-        #: whose agreements are asked; None in a run that stands under none
-        self.trust = TrustFolder.from_environment()
-        self.trust_path = self.trust.path if self.trust else None
         self.tasks: dict[str, Task] = {task_id: registry.task(task_id) for task_id in plan.shares}
+        self.trust = TrustFolder.from_environment()
+        #: the same folder serves the simulated machines, which stand where the demo runs
+        self._machine = self.trust.path if self.trust else None
         out.mkdir(parents=True, exist_ok=True)
         path, command = out / "run.json", "genba demo" + (" --quick" if plan is QUICK else "")
         self.record = (
@@ -269,7 +269,7 @@ class _Run:
                     continue
                 keep = [seeds[0]] if name == "model" else []
                 result = roll_out(
-                    task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep, trust=self.trust_path
+                    task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep, trust=self._machine
                 )
                 for seed in keep:
                     write_pictures(self.out, task_id, task.draw(result.traces[seed], name))
@@ -297,7 +297,7 @@ class _Run:
             perturb=perturb,
             existing=existing,
             provenance=OWNERS.get(task_id) if self.trust else None,
-            trust=self.trust_path,
+            trust=self._machine,
         )
         return len(seeds)
 

@@ -94,7 +94,7 @@ def run(
         data = prepare(store, [store.embodiment(i) for i in found], chosen, statistics)
         train(chosen, data, out, device=device, start_from=start, stop_at=stop_at, trust=keeper)
     if os.environ.get("RANK", "0") == "0":
-        Console(stderr=True).print(_about_passport(out, keeper), highlight=False, markup=False)
+        typer.echo(_about_passport(out, keeper), err=True)
 
 
 @app.command()

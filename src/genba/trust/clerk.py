@@ -21,9 +21,9 @@ from typing import Any
 
 from genba.errors import GenbaError, PermissionDeniedError
 from genba.trust.clerk_client import VARIABLE, receive, send
-from genba.trust.decisions import KIND
 from genba.trust.dsse import Envelope, pae
 from genba.trust.folder import TrustFolder
+from genba.trust.machine import MachineTrust
 from genba.trust.passport import PAYLOAD_TYPE
 from genba.trust.requests import Request
 
@@ -103,7 +103,7 @@ def _answer(trust: TrustFolder, asked: dict[str, Any]) -> dict[str, Any]:
                 records: list[tuple[str, Mapping[str, Any]]] = [
                     (str(kind), dict(body)) for kind, body in asked["records"]
                 ]
-                if wrong := [kind for kind, body in records if kind not in KINDS and not _is_clearance(kind, body)]:
+                if wrong := [kind for kind, _ in records if kind not in KINDS]:
                     raise PermissionDeniedError(
                         f"{ledger.folder}: a confined command enters {', '.join(KINDS)}; an entry of kind {wrong[0]!r} is made "
                         f"outside of it"
@@ -122,14 +122,18 @@ def _answer(trust: TrustFolder, asked: dict[str, Any]) -> dict[str, Any]:
                 envelope = Envelope.from_bytes(asked["envelope"].encode(), place="the command's passport")
                 envelope.signers({ledger.key.id: ledger.key}, payload_type=PAYLOAD_TYPE, place="the command's passport")
                 return {"lines": [ledger.enter_passport(envelope).line().decode()]}
+            case "clear":
+                envelope = Envelope.from_bytes(asked["envelope"].encode(), place=str(asked["place"]))
+                facts = {name: str(asked[name]) for name in ("weights", "embodiment", "place")}
+                MachineTrust(trust.path).check(envelope, **facts)
+                return {}
+            case "deployment":
+                facts = {name: str(asked[name]) for name in ("passport", "weights", "embodiment")}
+                reasons = [str(one) for one in asked["reasons"]]
+                MachineTrust(trust.path).record(**facts, reasons=reasons, is_allowed=bool(asked["is_allowed"]))
+                return {}
             case "blinding":
                 return {"key": base64.b64encode(trust.blinding_key(str(asked["owner"]))).decode()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PermissionDeniedError(f"{trust.path}: {what!r} cannot be asked like this ({error!r})") from error
     raise PermissionDeniedError(f"{trust.path}: a confined command cannot ask for {what!r}")
-
-
-def _is_clearance(kind: str, body: Mapping[str, Any]) -> bool:
-    """Return whether an entry says that a model may act by its passport, which is no decision by anybody's agreement."""
-    request = body.get("request")
-    return kind == KIND and isinstance(request, dict) and request.get("act") == "deploy" and "owner" not in request
