@@ -117,7 +117,7 @@ def run(
             trust=keeper,
         )
     if os.environ.get("RANK", "0") == "0":
-        Console(stderr=True).print(_about_passport(out, keeper), highlight=False, markup=False)
+        typer.echo(_about_passport(out, keeper), err=True)
 
 
 @app.command()
