@@ -6,6 +6,7 @@ A noun's module is imported when it is asked for, so that ``genba --help`` needs
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from rich.console import Console
@@ -27,6 +28,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("genba.cli.audit", "Keep and check the ledger of what was decided and read; check models' passports."),
     "plan": ("genba.cli.plan", "Lay a model out over thousands of ranks without owning one."),
 }
+
+#: nouns whose commands ask owners' agreements: each ends with a signed head over the answers
+DECIDING = ("demo", "data", "train", "bench")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,6 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         errors.print("[bold]genba:[/] interrupted; the same command goes on where it stopped", highlight=False)
         sys.exit(130)
+    finally:
+        if noun in DECIDING and os.environ.get("GENBA_TRUST"):
+            importlib.import_module("genba.cli.trust_option").sign_head()
 
 
 if __name__ == "__main__":
