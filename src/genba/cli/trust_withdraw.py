@@ -54,7 +54,7 @@ def withdraw_command(
     asked = read_envelope(request) if request else None
     scope = Scope(
         keys=keys,
-        vaults=tuple(Vault.open(one, keys=keys) for one in vault or ()),
+        vaults=tuple(Vault.open(one, keys=keys, trust=kept) for one in vault or ()),
         runs=tuple(runs or ()),
         bundles=tuple(bundles or ()),
     )

@@ -30,7 +30,7 @@ from genba.data.compact import alone
 from genba.data.purge import Holding, fingerprints, holding, purge
 from genba.data.storage import erase_file, write_durably
 from genba.data.vault import Vault
-from genba.data.withdrawn import FOLDER, SUFFIX
+from genba.data.withdrawn import FOLDER, SUFFIX, WITHDRAWALS
 from genba.errors import ConfigError, DataError
 from genba.trust import revocation
 from genba.trust.audit import read_entries
@@ -54,7 +54,7 @@ from genba.trust.withdrawal import (
     sign_receipt,
 )
 
-WITHDRAWALS, JOURNAL, RECEIPT, LOCK = "withdrawals", "journal.json", "receipt.json", "lock"
+JOURNAL, RECEIPT, LOCK = "journal.json", "receipt.json", "lock"
 FORMAT = "genba-withdrawal@1"
 #: files of a checkpoint that hold weights
 TENSORS = "*.distcp"
@@ -230,7 +230,7 @@ class _Round:
             with alone(vault):
                 held, bad = holding(vault, self.owner, self.dataset), list[str]()
                 self._note(vault, held)
-                found.update(fingerprints(vault, held, self.scope.keys, bad))
+                found.update(fingerprints(vault, held, self.scope.keys, (self.owner, self.dataset), bad))
             unread += [f"{_place(vault)}/{name}" for name in bad]
         # Where the key is gone already there is nothing to recognise: then the name alone is denied.
         one = self._keep_list("content", found)
