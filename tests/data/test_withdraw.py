@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import governed
 import numpy as np
 import pytest
 import withdrawing
@@ -426,3 +427,33 @@ def test_what_was_exported_is_refused_when_it_is_imported_again_in_that_format(b
     both.keep_embodiment(reader.embodiment(log))
     with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn by their owner"):
         both.append(read[0])
+
+
+def test_in_a_governed_vault_it_is_recognised_though_its_agreement_ended_and_every_vault_there_refuses_it(tmp_path):
+    trust, clock = governed.trust_folder(tmp_path / "trust"), governed.Clock(0)
+    fleet, arm = governed.FLEET, governed.ARM
+    vault = governed.governed_vault(tmp_path / "vault", trust, fleet, arm)
+    # Ten seconds: long enough to be told from others.
+    vault.append(governed.episode(7, fleet, num_steps=200))
+    # The fleet's agreement ends with 2030; nobody may open its data to use or keep them any more.
+    clock.set("2031-06-01")
+    late = governed.at(trust, clock)
+    ended = governed.opened(vault, "train", late)
+    with pytest.raises(PermissionDeniedError, match="Sample Fleet"):
+        ended.read("driving/000")
+    done = withdraw(late, *fleet[:2], scope_of(ended))
+    assert done.said["denied"]["unread"] == [] and done.said["denied"]["pieces"] > 0
+    assert [entry.metadata.owner for entry in ended.entries()] == [arm[0]] * 2
+    # Another vault of the same trust folder was not named, and learns of it from there.
+    other = governed.governed_vault(tmp_path / "other", late, arm)
+    again = governed.episode(7, fleet, num_steps=200)
+    disguised = replace(
+        again, metadata=replace(again.metadata, owner=arm[0], dataset=arm[1], agreement=arm[2], episode_id="x")
+    )
+    with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
+        other.append(disguised)
+    with pytest.raises(PermissionDeniedError, match="data set 'driving' of 'Sample Fleet' was withdrawn"):
+        other.append(again)
+    # Nobody else's data were opened for it.
+    opened = [e.body["request"] for e in read_entries(trust.ledger.folder) if e.kind == "decision"]
+    assert {r["owner"] for r in opened if r["act"] == "read"} == {fleet[0]}
