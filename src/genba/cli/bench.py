@@ -15,7 +15,8 @@ from genba.bench.collect import collect as collect_episodes
 from genba.bench.results import Result
 from genba.bench.rollout import DEFAULT_EPISODES, roll_out
 from genba.cli.default_command import DefaultCommand
-from genba.cli.trust_option import TrustOption
+from genba.cli.trust_option import TrustOption, add_trust_option
+from genba.cli.vault_option import say_rules
 from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Drive a machine with a policy in closed loop and keep the result: genba bench TASK --policy POLICY.",
 )
+add_trust_option(app)
 
 
 @app.command()
@@ -97,6 +99,7 @@ def collect(
     """Collect demonstrations, or corrections of a policy, into a vault."""
     given = {"owner": owner, "dataset": dataset, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
     sink = Vault.open(vault, create=True)
+    say_rules(sink, Console())
     existing = {entry.episode_id for entry in sink.entries(task_id=task)}
     done = collect_episodes(
         task,

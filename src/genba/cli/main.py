@@ -30,6 +30,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("genba.cli.plan", "Lay a model out over thousands of ranks without owning one."),
 }
 
+#: nouns whose commands ask owners' agreements: each ends with a signed head over the answers
+DECIDING = ("demo", "data", "train", "bench")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a ``GenbaError`` is one line on standard error and exit status 2."""
@@ -71,6 +74,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         errors.print("[bold]genba:[/] interrupted; the same command goes on where it stopped", highlight=False)
         sys.exit(130)
+    finally:
+        if noun in DECIDING and os.environ.get("GENBA_TRUST"):
+            importlib.import_module("genba.cli.trust_option").sign_head()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from genba.cli.trust_option import TrustOption
+from genba.cli.trust_option import TrustOption, add_trust_option
+from genba.cli.vault_option import say_rules
 from genba.data.mixture import Share
 from genba.data.vault import Vault
 from genba.errors import ConfigError, nearest
@@ -29,6 +31,7 @@ from genba.trust.folder import TrustFolder
 _SHARED_BY = ("owner", "task", "embodiment")
 
 app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a vault.")
+add_trust_option(app)
 
 
 @app.command()
@@ -56,6 +59,9 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    leave_out_refused: Annotated[
+        bool, typer.Option("--leave-out-refused", help="Train without data whose owner does not allow it.")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes on this computer, data-parallel.")] = 1,
     trust: TrustOption = None,
 ) -> None:
@@ -77,7 +83,8 @@ def run(
     if share:
         changes["shares"] = tuple(_share(text) for text in share)
     chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
-    store = Vault.open(vault)
+    store = Vault.open(vault, purpose="train")
+    say_rules(store, Console())
     known = store.catalog.embodiment_ids()
     found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
     start = statistics = None
@@ -89,10 +96,14 @@ def run(
         if start is None:
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
-    keeper = TrustFolder.open(trust) if trust else None
+    keeper = TrustFolder.open(trust) if trust else store.trust
     with process_group(device):
-        data = prepare(store, [store.embodiment(i) for i in found], chosen, statistics)
-        train(chosen, data, out, device=device, start_from=start, stop_at=stop_at, trust=keeper)
+        machines = [store.embodiment(i) for i in found]
+        data = prepare(store, machines, chosen, statistics, leave_out_refused=leave_out_refused)
+        for one in data.left_out:
+            Console().print(f"left out: {one.num_episodes} episodes: {escape(one.reason)}", highlight=False)
+        extra = {"left_out": [dataclasses.asdict(one) for one in data.left_out]} if data.left_out else {}
+        train(chosen, data, out, device=device, start_from=start, stop_at=stop_at, extra=extra, trust=keeper)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(_about_passport(out, keeper), err=True)
 

@@ -1,4 +1,4 @@
-"""``genba trust init``, ``show`` and ``machine``: make the folder that says who this party is; show it; make a machine's small one."""
+"""``genba trust init``, ``show``, ``machine`` and ``govern``: the folder that says who this party is, a machine's, and a vault under it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genba.data.govern import govern, holdings
+from genba.data.vault import Vault
 from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE
 from genba.trust.folder import REVOCATION_FILE, SAMPLES, VARIABLE, TrustFolder
 from genba.trust.machine import MachineTrust
@@ -87,8 +89,34 @@ def machine(
     typer.echo(f"Next: genba bench TASK --policy BUNDLE --trust {folder}")
 
 
+def govern_vault(
+    vault: Annotated[str, typer.Argument(help="Folder of the vault, or s3://bucket/prefix.")],
+    folder: Annotated[
+        Path, typer.Option("--trust", envvar=VARIABLE, help=f"The trust folder whose rules will hold (or ${VARIABLE}).")
+    ],
+) -> None:
+    """Put a vault under the rules of a trust folder, for good: from then on nobody opens it without them.
+
+    Every data set in it must be covered by an agreement; otherwise those that are not are named and nothing is changed. Each
+    shard is then sealed anew. Interrupted, the same command goes on.
+    """
+    trust, console = TrustFolder.open(folder), Console()
+    kept = Vault.open(vault, trust=trust)
+    try:
+        num_episodes = sum(one.num_episodes for one in govern(kept))
+    finally:
+        trust.sign_head()
+    for holding, count in holdings(kept).items():
+        console.print(
+            f"{count} episodes of {escape(holding.owner)}/{escape(holding.dataset)} under {escape(holding.agreement)}",
+            highlight=False,
+        )
+    console.print(f"[bold]{num_episodes} episodes[/] sealed anew; {vault} is governed", highlight=False)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to ``genba trust``."""
     app.command()(init)
     app.command()(show)
     app.command()(machine)
+    app.command("govern")(govern_vault)

@@ -22,6 +22,7 @@ from genba.errors import DataError, StorageError
 from genba.spec.episode import EpisodeMetadata
 from genba.spec.statistics import Statistics
 from genba.spec.units import SECOND_NS
+from genba.trust.requests import Holding
 
 #: How long a process waits for another's append to finish.
 PATIENCE_S = 60.0
@@ -150,6 +151,11 @@ class EpisodeEntry:
     def embodiment_id(self) -> str:
         """Whose channels it has."""
         return self.metadata.embodiment_id
+
+    @property
+    def holding(self) -> Holding:
+        """Whose it is, in which data set, under which agreement: what rules are asked about."""
+        return Holding(self.metadata.owner, self.metadata.dataset, self.metadata.agreement)
 
     @property
     def duration_s(self) -> float:

@@ -17,6 +17,7 @@ import re
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,10 @@ ENVIRONMENT = {
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "WHEN_REQUIRED",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+
+#: where Amazon's client looks for an endpoint that the location does not name
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 class Source(Protocol):
@@ -111,6 +116,16 @@ class Storage:
                 self._files, self._root = pafs.FileSystem.from_uri(self.location)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise ConfigError(f"{location}: {error}; expected s3://bucket/prefix") from error
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every endpoint that it reaches over the network, as rules name them: the bucket's URL, and whose host is named."""
+        if self.is_local:
+            return ()
+        query = parse_qs(self.location.partition("?")[2])
+        named = [*query.get("endpoint_override", []), *filter(None, map(os.environ.get, ENDPOINT_VARIABLES))]
+        hosts = [_host(one, secure=query.get("scheme", ["https"])[0] != "http") for one in named]
+        return (f"s3://{self._root}", *dict.fromkeys(hosts))
 
     def place(self, name: str) -> str:
         """Return where a file is, for messages."""
@@ -208,6 +223,14 @@ class Storage:
         # closed without one is all that may ever be seen under the name.
         with self._files.open_output_stream(path) as file:
             file.write(data)
+
+
+def _host(endpoint: str, *, secure: bool) -> str:
+    """Return an endpoint, as an option or a variable names it, as ``host:port``."""
+    scheme, _, rest = endpoint.rpartition("://")
+    host = rest.partition("/")[0]
+    port = 443 if scheme == "https" or (secure and not scheme) else 80
+    return host if re.search(r":[0-9]+$", host) else f"{host}:{port}"
 
 
 def write_durably(path: Path, data: pa.Buffer | bytes, *, replace: bool = False) -> None:

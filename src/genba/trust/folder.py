@@ -222,6 +222,10 @@ class TrustFolder:
             return ClerkGatekeeper(self.compiled, clerk)
         return Gatekeeper(self.compiled, self.ledger, LatestTime(self.path / LATEST_FILE), clock=self._clock)
 
+    def now_ns(self) -> int:
+        """Return what decisions take for the time, ns since 1970, UTC."""
+        return self._clock()
+
     def renew(self) -> None:
         """Read the rules again when they are next used: what an owner ended since is noticed."""
         for name in ("rules", "compiled", "gatekeeper"):
