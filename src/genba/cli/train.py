@@ -91,8 +91,7 @@ def run(
     if share:
         changes["shares"] = tuple(_share(text) for text in share)
     chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
-    keeper = TrustFolder.open(trust) if trust else None
-    store = Vault.open(vault, purpose="train", trust=keeper)
+    store = Vault.open(vault, purpose="train", trust=TrustFolder.open(trust) if trust else None)
     say_rules(store, Console())
     known = store.catalog.embodiment_ids()
     found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
@@ -125,10 +124,10 @@ def run(
             resume_from=resume_from,
             stop_at=stop_at,
             extra={"left_out": [dataclasses.asdict(one) for one in data.left_out]} if data.left_out else {},
-            trust=keeper,
+            trust=store.trust,
         )
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(_about_passport(out, keeper), err=True)
+        typer.echo(_about_passport(out, store.trust), err=True)
 
 
 @app.command()
