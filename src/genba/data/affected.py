@@ -168,7 +168,7 @@ def _inherit(model: Model, by_weights: Mapping[str, Model]) -> Model:
 
 
 def _below(folders: Iterable[Path], name: str, field: str) -> list[Path]:
-    found = {path.parent for folder in folders for path in Path(folder).rglob(name)}
+    found = {path.parent for folder in folders for path in Path(folder).absolute().rglob(name)}
     return sorted(path for path in found if field in _table(path, name))
 
 

@@ -454,7 +454,8 @@ def _digests(model: Model) -> Sequence[str]:
 
 
 def _place(vault: Vault) -> str:
-    return vault.storage.place("").rstrip("/") if vault.storage.is_local else vault.storage.location.partition("?")[0]
+    location = vault.storage.location
+    return str(Path(location).absolute()) if vault.storage.is_local else location.partition("?")[0]
 
 
 def _places(scope: Scope) -> list[str]:
