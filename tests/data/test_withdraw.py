@@ -429,7 +429,11 @@ def test_what_was_exported_is_refused_when_it_is_imported_again_in_that_format(b
         both.append(read[0])
 
 
-def test_in_a_governed_vault_it_is_recognised_though_its_agreement_ended_and_every_vault_there_refuses_it(tmp_path):
+def test_in_a_governed_vault_it_is_recognised_though_its_agreement_ended_and_every_vault_there_refuses_it(
+    tmp_path, monkeypatch
+):
+    # Keys of its own: what is destroyed here, other tests use.
+    monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "keys"))
     trust, clock = governed.trust_folder(tmp_path / "trust"), governed.Clock(0)
     fleet, arm = governed.FLEET, governed.ARM
     vault = governed.governed_vault(tmp_path / "vault", trust, fleet, arm)
