@@ -45,6 +45,8 @@ def enforcing() -> None:
 @pytest.fixture
 def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrustFolder:
     monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "owners-keys"))
+    # What a command line names goes into the environment; it is put back after each test.
+    monkeypatch.setenv("GENBA_TRUST", "")
     return TrustFolder.create(
         tmp_path / "trust",
         party=PARTY,
@@ -142,7 +144,6 @@ def test_option_that_is_given_twice_counts_as_it_was_last_given():
 
 
 def test_trust_folder_is_named_anywhere_on_the_line(trust: TrustFolder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("GENBA_TRUST", raising=False)
     for given in (["--trust", str(trust.path)], [f"--trust={trust.path}"]):
         assert confined.enter([*given, "data", "formats"]) == ["data", "formats"]
         assert os.environ["GENBA_TRUST"] == str(trust.path)
