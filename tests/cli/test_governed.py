@@ -14,8 +14,9 @@ from genba.trust.folder import TrustFolder
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No rules but those that a test names, and no line is broken."""
+    """No rules but those that a test names, no line is broken, and commands run in this process: confining is tested elsewhere."""
     monkeypatch.setenv("GENBA_TRUST", "")
+    monkeypatch.setattr("genba.cli.confined.is_sandboxed", lambda: True)
     monkeypatch.setenv("COLUMNS", "400")
 
 

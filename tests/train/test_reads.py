@@ -16,11 +16,23 @@ from genba.train.data import TrainingData, prepare
 from genba.train.loader import Loader
 from genba.train.loop import train
 from genba.train.recipe import recipe
-from genba.trust.folder import TrustFolder
+from genba.trust.folder import SAMPLES, TrustFolder
 
 MACHINES = [CART.embodiment, LINES.embodiment]
 #: 8 windows of each of two machines per train step
 RECIPE = replace(recipe("debug"), num_steps=12, checkpoint_every=6, evaluate_every=6, evaluate_batches=1)
+AGREEMENT = """
+owner = "genba"
+[[agreements]]
+id = "genba-demo"
+datasets = ["default"]
+parties = ["Sample Works Research"]
+purposes = ["train"]
+jurisdictions = ["JP"]
+sites = ["nagoya-lab"]
+from = 2020-01-01
+until = 2999-12-31
+"""
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +186,15 @@ def test_a_checkpoint_whose_record_was_exchanged_or_taken_away_is_refused(run: P
 
 
 def test_each_checkpoint_enters_its_root_in_the_ledger(vault: Vault, tmp_path: Path):
-    trust = TrustFolder.create(tmp_path / "trust", party="Sample Works Research", site="nagoya-lab")
+    # Agreements of whoever owns what a simulation records: what nobody agreed on is not trained on under a trust folder.
+    (tmp_path / "genba.toml").write_text(AGREEMENT)
+    trust = TrustFolder.create(
+        tmp_path / "trust",
+        party="Sample Works Research",
+        site="nagoya-lab",
+        sites_from=SAMPLES / "sites.toml",
+        agreements_from=[tmp_path / "genba.toml"],
+    )
     train(RECIPE, prepare(vault, MACHINES, RECIPE), tmp_path / "run", trust=trust)
     lines = [json.loads(line) for line in (trust.path / "ledger" / "entries.jsonl").read_text().splitlines()]
     entered = [line["body"] for line in lines if line["kind"] == "read"]

@@ -61,8 +61,18 @@ class Issuer:
             data: what can be read.
             device: ``"cpu"`` or ``"cuda"``.
             world_size: how many processes train.
+
+        Raises:
+            PassportError: no agreement is known for something that can be read.
+            SignatureError, LedgerError: a key is missing.
         """
         self.trust = trust
+        # Everything that a passport needs is asked for now, not after the first thousand train steps.
+        sources = sources_of(data)
+        for source in sources:
+            agreement_of(trust.rules, source)
+        trust.blinding_keys({source.owner for source in sources})
+        _ = trust.signing_key
         self._code, self._environment = origin.code(), origin.environment()
         accelerator = torch.cuda.get_device_name() if device == "cuda" else None
         self._hardware = origin.hardware(device=device, accelerator=accelerator, num_processes=world_size)
@@ -155,6 +165,16 @@ class Issuer:
             if share["owner"]:
                 share["owner"] = Claim(share["owner"]).blinded(self.trust.blinding_key(share["owner"])).hex()
         return {"recipe": json.loads(json.dumps(table))}
+
+
+def sources_of(data: TrainingData) -> set[Source]:
+    """Return whose data, under which agreement, a run can read."""
+    return {
+        Source(entry.metadata.owner, entry.metadata.dataset, entry.metadata.agreement)
+        for mixture in (data.training, data.evaluation)
+        for source in mixture.sources.values()
+        for entry in source.entries
+    }
 
 
 def dataset_roots(data: TrainingData) -> list[str]:
