@@ -16,7 +16,6 @@ from genba.train.data import TrainingData, prepare
 from genba.train.loader import Loader
 from genba.train.loop import train
 from genba.train.recipe import recipe
-from genba.trust.folder import TrustFolder
 
 MACHINES = [CART.embodiment, LINES.embodiment]
 #: 8 windows of each of two machines per train step
@@ -171,13 +170,3 @@ def test_a_checkpoint_whose_record_was_exchanged_or_taken_away_is_refused(run: P
     path.unlink()
     with pytest.raises(CheckpointError, match=r"reads\.json: what was read until this checkpoint is not known"):
         checkpoint.reads_of(path.parent)
-
-
-def test_each_checkpoint_enters_its_root_in_the_ledger(vault: Vault, tmp_path: Path):
-    trust = TrustFolder.create(tmp_path / "trust", party="Sample Works Research", site="nagoya-lab")
-    train(RECIPE, prepare(vault, MACHINES, RECIPE), tmp_path / "run", trust=trust)
-    lines = [json.loads(line) for line in (trust.path / "ledger" / "entries.jsonl").read_text().splitlines()]
-    entered = [line["body"] for line in lines if line["kind"] == "read"]
-    assert [(body["step"], body["root"]) for body in entered] == [
-        (step, reads(tmp_path / "run", step).root) for step in (6, 12)
-    ]

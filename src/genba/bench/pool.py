@@ -16,10 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from genba.bench.worker import Done, Job, Runner
-from genba.errors import BundleError, GenbaError, SimulatorError
+from genba.errors import BundleError, GenbaError, PassportError, SignatureError, SimulatorError
 
 #: one thread per worker: two workers with two threads each on two cores are slower than two with one
 SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: what is wrong with the bundle, not with the simulator
+_OF_THE_BUNDLE = {kind.__name__: kind for kind in (BundleError, PassportError, SignatureError)}
 #: how long a worker gets to close its simulator
 CLOSE_S = 5.0
 
@@ -35,6 +37,7 @@ def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[D
     Raises:
         SimulatorError: an episode raised or a worker died, naming task and seed.
         BundleError: the policy's bundle cannot be used.
+        PassportError, SignatureError: it may not act here, or not any more.
     """
     if num_workers == 0:
         yield from _run_here(job, seeds)
@@ -124,7 +127,7 @@ def _start() -> _Worker:
 
 
 def _failed(job: Job, seed: int | None, name: str, message: str) -> GenbaError:
-    if name == "BundleError":
-        return BundleError(message)
+    if name in _OF_THE_BUNDLE:
+        return _OF_THE_BUNDLE[name](message)
     at = "could not start" if seed is None else f"seed {seed}"
     return SimulatorError(f"{job.task}: {job.policy_name}: {at}: {name}: {message}")

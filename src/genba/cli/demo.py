@@ -3,7 +3,7 @@
     collect demonstrations → train → export → let the model drive and be corrected → train on → export → measure → report
 
 Each stage looks at what is already there (episodes in the vault, checkpoints, bundles, result files) and does the
-rest. How much of everything is in ``Plan``; how each thing is done is in ``bench``, ``train``, ``runtime``, ``report``.
+rest. It runs confined, under the agreements of three invented owners (``demo_trust``). How much of everything is in ``Plan``; how each thing is done is in ``bench``, ``train``, ``runtime``, ``report``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from genba.bench.collect import collect
 from genba.bench.results import Result, commit, hardware
 from genba.bench.rollout import roll_out
 from genba.cli.bundle import export_run
+from genba.cli.demo_trust import OWNERS, default_out
 from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.report.page import write_page
 from genba.report.run import RunRecord, Stage, write_pictures
+from genba.report.where import where_data_stayed
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.spec.task import Task
 from genba.train import checkpoint
 from genba.train.launch import launch
 from genba.train.recipe import recipe
+from genba.trust.folder import TrustFolder
 
 app = typer.Typer(help="The whole job on this computer: collect, train, deploy, measure, report.")
 console = Console(stderr=True)
@@ -128,7 +131,7 @@ def demo(
 ) -> None:
     """Do the whole job: about a quarter of an hour on two cores; interrupt it and start it again as you like."""
     plan = QUICK if quick else FULL
-    out = out or Path("demo-run-quick" if quick else "demo-run")
+    out = out or default_out(is_quick=quick)
     run = _Run(plan, out, processes)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("Collect demonstrations", run.collect_demonstrations),
@@ -269,7 +272,9 @@ class _Run:
         return ", ".join(f"{share.episodes} {task_id}" for task_id, share in self.plan.shares.items()) + " per policy"
 
     def report(self) -> str:
-        """Write the page."""
+        """Write the page, with where the data stayed where this runs under a trust folder."""
+        if (trust := TrustFolder.from_environment()) is not None:
+            self.record = dataclasses.replace(self.record, trust=where_data_stayed(trust))
         self.record.write(self.out)
         path = write_page(self.out)
         return f"{path.stat().st_size / 1e6:.1f} MB in one file"
@@ -286,6 +291,7 @@ class _Run:
             labeller=labeller,
             perturb=perturb,
             existing=existing,
+            provenance=OWNERS.get(task_id) if TrustFolder.from_environment() else None,
         )
         return len(seeds)
 

@@ -1,4 +1,4 @@
-"""``genba trust init``, ``show`` and ``govern``: the folder that says who this party is, and vaults that stand under it."""
+"""``genba trust init``, ``show``, ``machine`` and ``govern``: the folder that says who this party is, a machine's, and a vault under it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rich.table import Table
 from genba.data.govern import govern, holdings
 from genba.data.vault import Vault
 from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE
-from genba.trust.folder import SAMPLES, VARIABLE, TrustFolder
+from genba.trust.folder import REVOCATION_FILE, SAMPLES, VARIABLE, TrustFolder
+from genba.trust.machine import MachineTrust
 
 
 def init(
@@ -71,6 +72,23 @@ def show(
     Console().print(table, highlight=False)
 
 
+def machine(
+    folder: Annotated[Path, typer.Argument(help="Where; it is carried to the machine.")],
+    party: Annotated[str, typer.Option(help="Who runs the machine.")],
+    site: Annotated[str, typer.Option(help="Id of the site where it stands, as in the sites of who trains.")],
+    believe: Annotated[
+        list[Path], typer.Option(help="Public key (NAME.pub) of who trains and exports; may be repeated.")
+    ],
+) -> None:
+    """Make a machine's trust folder: whose passports it believes, and where it stands. No agreements, no private keys."""
+    trust = MachineTrust.create(folder, party=party, site=site, believe=believe)
+    typer.echo(f"{trust.path}: a machine of {party} at {site}, believes {', '.join(trust.trust_store.names.values())}")
+    typer.echo(
+        f"Put each new list of revoked models there, as {REVOCATION_FILE}; set the clock right before the first run."
+    )
+    typer.echo(f"Next: genba bench TASK --policy BUNDLE --trust {folder}")
+
+
 def govern_vault(
     vault: Annotated[str, typer.Argument(help="Folder of the vault, or s3://bucket/prefix.")],
     folder: Annotated[
@@ -100,4 +118,5 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to ``genba trust``."""
     app.command()(init)
     app.command()(show)
+    app.command()(machine)
     app.command("govern")(govern_vault)

@@ -1,6 +1,6 @@
-"""By whose rules: the option that nouns share which touch data, and the head that is signed when a command ends.
+"""``--trust``, as every command that asks the trust folder takes it, and the head that is signed when a command ends.
 
-``genba NOUN --trust PATH COMMAND ...`` means what ``$GENBA_TRUST`` does, in every process that the command starts.
+What it names is ``$GENBA_TRUST`` for every process that the command starts (``confined``).
 """
 
 from __future__ import annotations
@@ -14,30 +14,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from genba.errors import GenbaError
-from genba.trust.folder import VARIABLE, TrustFolder
+from genba.trust.folder import LEDGER_FOLDER, VARIABLE, TrustFolder
 
-
-def add_trust_option(app: typer.Typer) -> None:
-    """Let a noun take ``--trust PATH`` before its command."""
-
-    @app.callback()
-    def _use(
-        trust: Annotated[
-            Path | None, typer.Option("--trust", help=f"Trust folder whose rules hold (or ${VARIABLE}).")
-        ] = None,
-    ) -> None:
-        if trust is not None:
-            # In the environment: workers and ranks are processes of their own.
-            os.environ[VARIABLE] = str(TrustFolder.open(trust).path)
+TrustOption = Annotated[
+    Path | None,
+    typer.Option("--trust", envvar=VARIABLE, help="The trust folder; a machine's small one serves to drive it."),
+]
 
 
 def sign_head() -> None:
-    """Sign a head over what was entered into the ledger, where rules were named."""
+    """Sign a head over what was entered into the ledger, where rules were named; a machine's folder has none."""
     if not os.environ.get(VARIABLE):
         return
     try:
         trust = TrustFolder.from_environment()
-        if trust is not None:
+        if trust is not None and (trust.path / LEDGER_FOLDER).is_dir():
             trust.sign_head()
     except GenbaError as error:
         # The command is over and its entries are on disk: whoever has the key can sign them later.

@@ -1,10 +1,9 @@
 """Checkpoints: the full training state, from which a run goes on as if it had not stopped.
 
 A checkpoint is a folder ``step_000200`` with the tensors (``torch.distributed.checkpoint``, resharded on load) and
-``run.json``: what was built (an architecture digest), from which statistics, at which step, and ``reads.json``: what was
-read until then (``reads``). It is written under a
-temporary name and renamed when whole, so a folder with its final name can be trusted. Bundles for machines are not
-here but in ``genba.runtime.bundle``.
+``run.json``: what was built (an architecture digest), from which statistics, at which step, ``reads.json``: what was
+read until then (``reads``), and what its passport needs (``passport``). It is written under a temporary name and renamed when
+whole, so a folder with its final name can be trusted. Bundles for machines are not here but in ``genba.runtime.bundle``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +41,8 @@ from genba.train.reads import READS_FILE, join_parts, write_part
 from genba.trust.digest import digest_json
 
 MANIFEST = "run.json"
+#: what ``run.json`` says of the weights that a run began with: the checkpoint, and the digest of its read record
+LINEAGE = "started_from"
 
 
 def architecture_digest(config: ModelConfig, embodiments: Mapping[str, Embodiment]) -> str:
@@ -60,11 +61,13 @@ def save(
     extra: Mapping[str, Any],
     keep: int,
     reads: ReadRecord | None = None,
+    papers: Callable[[Reads], Mapping[str, bytes]] | None = None,
 ) -> Path:
     """Write the checkpoint after ``step`` train steps and drop all but the newest ``keep``.
 
     Args:
         reads: this rank's account of what was read, which is committed with it.
+        papers: asked by the first rank, given what was read in all, for further files to keep in it, by name.
 
     Raises:
         CheckpointError: writing failed (a full disk); older checkpoints are intact.
@@ -83,7 +86,8 @@ def save(
             dcp.save(_state(model, optimizer, mean), checkpoint_id=temporary, no_dist=not dist.is_initialized())
         if first:
             # Every rank wrote its part before it took part in saving the tensors.
-            committed = {} if reads is None else {"reads": join_parts(temporary, reads).digest}
+            whole = None if reads is None else join_parts(temporary, reads)
+            committed = {} if whole is None else {"reads": whole.digest}
             manifest = {
                 "step": step,
                 "architecture": architecture_digest(model.config, model.embodiments),
@@ -98,6 +102,9 @@ def save(
                 json.dump(manifest, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
+            if papers is not None and whole is not None:
+                for name, data in papers(whole).items():
+                    (temporary / name).write_bytes(data)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             for old in sorted(folder.glob("step_*"))[:-keep]:
@@ -128,6 +135,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ) from None
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path / MANIFEST}: not JSON ({error}); use an older checkpoint") from error
+
+
+def lineage_of(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of the weights that its run began with, as it stands in its manifest; nothing where none.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+    """
+    return {name: value for name, value in read_manifest(path).items() if name == LINEAGE}
 
 
 def embodiments_of(path: Path) -> list[Embodiment]:

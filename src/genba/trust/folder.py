@@ -12,14 +12,18 @@
       partners/<name>.pub    public keys of those who are believed, this party's own among them
       revocations.json       the newest list of revoked models; absent until something is revoked
       latest                 the latest time at which anything was decided (``decisions``)
+      egress/<run>.jsonl     what each confined command tried to reach (``sandbox.log``)
+      cache/                 what libraries compiled for confined commands: all that these may write here
+      confine.toml           what confined commands need on this host besides; absent where nothing is
 
 ``party.toml`` may name another folder for the keys (``keys = "/elsewhere"``), out of reach of commands that may write here.
-The folder of owners' data keys is another one (``keys``). A ``TrustFolder`` holds no open file and is opened again where it is
+The folder of owners' data keys is another one (``keys``). Within a confined command nothing here is written: ``clerk_client`` asks. A ``TrustFolder`` holds no open file and is opened again where it is
 unpickled; several processes may decide and append at once. What is asked of it before data is used is in ``gate``.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import tempfile
@@ -35,6 +39,7 @@ from genba.errors import ConfigError, LedgerError, nearest
 from genba.trust import revocation
 from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE, OwnerAgreements, Rules, read_rules
 from genba.trust.cedar import CompiledRules, compile_rules
+from genba.trust.clerk_client import ClerkClient, ClerkGatekeeper, ClerkKey, ClerkLedger
 from genba.trust.decisions import Gatekeeper, LatestTime
 from genba.trust.heads import Head
 from genba.trust.ledger import ENTRIES, Ledger
@@ -46,6 +51,7 @@ from genba.trust.trained_on import create_blinding_key, read_blinding_key
 VARIABLE = "GENBA_TRUST"
 PARTY_FILE, LEDGER_FOLDER, KEY_FOLDER, PARTNER_FOLDER = "party.toml", "ledger", "keys", "partners"
 REVOCATION_FILE, LATEST_FILE = "revocations.json", "latest"
+EGRESS_FOLDER, CACHE_FOLDER, HOST_FILE = "egress", "cache", "confine.toml"
 #: rules of three invented companies, to try things with
 SAMPLES = Path(__file__).with_name("samples")
 
@@ -212,6 +218,8 @@ class TrustFolder:
             ConfigError: as ``compiled`` says.
             LedgerError: as ``ledger`` says.
         """
+        if clerk := ClerkClient.of(self.path):
+            return ClerkGatekeeper(self.compiled, clerk)
         return Gatekeeper(self.compiled, self.ledger, LatestTime(self.path / LATEST_FILE), clock=self._clock)
 
     def now_ns(self) -> int:
@@ -230,7 +238,8 @@ class TrustFolder:
         Raises:
             LedgerError: it is missing, or a signed head contradicts it.
         """
-        return Ledger(self.path / LEDGER_FOLDER)
+        clerk = ClerkClient.of(self.path)
+        return ClerkLedger(self.path / LEDGER_FOLDER, clerk) if clerk else Ledger(self.path / LEDGER_FOLDER)
 
     @property
     def key_folder(self) -> Path:
@@ -244,6 +253,8 @@ class TrustFolder:
         Raises:
             SignatureError: it is missing, or others may read it.
         """
+        if clerk := ClerkClient.of(self.path):
+            return ClerkKey(self.ledger.key, clerk)
         return SigningKey.load(self.key_folder / "signing")
 
     @property
@@ -274,6 +285,8 @@ class TrustFolder:
         Raises:
             LedgerError: it cannot be made or read, or others may read it.
         """
+        if clerk := ClerkClient.of(self.path):
+            return base64.b64decode(clerk.ask("blinding", owner=owner)["key"])
         path = self.key_folder / "blinding" / _file_name(owner)
         if not path.exists():
             try:

@@ -24,6 +24,8 @@ from genba.trust.dsse import Envelope, payload_of, sign
 from genba.trust.revocation import Revocations
 from genba.trust.signing import SigningKey, TrustStore
 
+#: its name in a checkpoint and in a bundle
+FILE = "passport.json"
 #: what DSSE prescribes for in-toto statements
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -119,7 +121,10 @@ def read(path: Path | str) -> Envelope:
     try:
         return Envelope.from_bytes(Path(path).read_bytes().removesuffix(b"\n"), place=str(path))
     except FileNotFoundError:
-        raise PassportError(f"{path}: no passport; expected the signed record that the training run made") from None
+        raise PassportError(
+            f"{path}: no passport; expected the signed record that the training run made: copy the whole folder again, or "
+            f"train and export with a trust folder (--trust)"
+        ) from None
     except OSError as error:
         raise PassportError(f"{path}: could not read the passport: {error.strerror}") from error
     except SignatureError as error:
