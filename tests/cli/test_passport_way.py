@@ -383,3 +383,5 @@ def test_what_nobody_agreed_on_gets_no_passport(way, tmp_path):
     (keeper.path / "agreements" / "chestnut.toml").unlink()
     with pytest.raises(PassportError, match=r"chestnut/grip: no agreement 'chestnut-terms' of this owner is known"):
         train_run(way, out=tmp_path / "run", keeper=keeper)
+    # before the first train step
+    assert not (tmp_path / "run").exists()

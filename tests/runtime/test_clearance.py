@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cleared
 import pytest
 import toy
 from cleared import HOUR_NS, KEY, MADE_NS, PARENT, STRANGER, UNTIL_NS, passport
 
-from genba.errors import BundleError, ConfigError, PassportError, SignatureError
+from genba.errors import BundleError, PassportError, SignatureError
 from genba.runtime import clearance as clearances
 from genba.runtime.bundle import Bundle
 from genba.runtime.clearance import Clearance, clear
@@ -24,6 +28,8 @@ from genba.runtime.policy import EnginePolicy
 from genba.trust import passport as passports
 from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
+from genba.trust.clerk import clerk
+from genba.trust.folder import TrustFolder
 from genba.trust.ledger import Ledger
 from genba.trust.machine import MachineTrust
 from genba.trust.signing import SigningKey
@@ -83,17 +89,6 @@ def test_an_altered_statistic_is_refused(case):
     path.write_text(json.dumps(manifest | {"flow_steps": 1}, indent=1))
     with pytest.raises(PassportError, match=r"released with manifest sha256:.*it was changed since"):
         clear(read(case), case.trust())
-
-
-def test_a_release_with_one_changed_byte_is_refused(case):
-    data = (case.bundle / "release.json").read_bytes()
-    bundle, trust = read(case), case.trust()
-    for place in range(0, len(data), 40):
-        changed = bytearray(data)
-        changed[place] ^= 1
-        (case.bundle / "release.json").write_bytes(changed)
-        with pytest.raises(PassportError, match=r"release.json: (not a|a statement|signed by|the signature)"):
-            clear(bundle, trust)
 
 
 def test_the_passport_of_another_bundle_is_refused(case):
@@ -194,21 +189,26 @@ def test_a_decision_to_deploy_stands_in_the_ledger_where_there_is_one(case):
     assert found.holds and found.signed_size == found.size == 3
 
 
-def test_a_machines_folder_is_made_whole_or_not_at_all(tmp_path):
-    with pytest.raises(SignatureError, match="got no keys to believe"):
-        MachineTrust.create(tmp_path / "m", party="p", site="s", believe=[])
-    (tmp_path / "lab.txt").write_bytes(KEY.public.pem())
-    with pytest.raises(SignatureError, match=r"expected a file named after its owner, NAME\.pub"):
-        MachineTrust.create(tmp_path / "m", party="p", site="s", believe=[tmp_path / "lab.txt"])
-    (tmp_path / "lab.pub").write_bytes(KEY.public.pem())
-    with pytest.raises(ConfigError, match="site: got ''"):
-        MachineTrust.create(tmp_path / "m", party="p", site="", believe=[tmp_path / "lab.pub"])
-    with pytest.raises(ConfigError, match=r"no trust folder here .* genba trust machine"):
-        MachineTrust(tmp_path / "m")
-    MachineTrust.create(tmp_path / "m", party="p", site="s", believe=[tmp_path / "lab.pub"])
-    assert MachineTrust(tmp_path / "m").trust_store.names == {KEY.public.id: "lab"}
-    with pytest.raises(ConfigError, match="is here already"):
-        MachineTrust.create(tmp_path / "m", party="p", site="s", believe=[tmp_path / "lab.pub"])
+def test_a_confined_command_has_the_clerk_look_and_record(case, tmp_path):
+    keeper = TrustFolder.create(tmp_path / "trust", party="lab-co", site="plant")
+    (keeper.path / "partners" / "lab.pub").write_bytes(KEY.public.pem())
+    case = dataclasses.replace(case, machine=keeper.path)
+    program = (
+        "import sys, toy; from genba.runtime.bundle import Bundle; from genba.runtime.clearance import clear; "
+        "from genba.trust.machine import MachineTrust; "
+        "clear(Bundle.read(sys.argv[1], toy.CART_FACTS), MachineTrust(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", program, str(case.bundle), str(keeper.path)]
+    paths = os.pathsep.join(filter(None, [str(Path(toy.__file__).parent), *sys.path]))
+    with clerk(keeper) as (_, variables):
+        environment = {**os.environ, **variables, "PYTHONPATH": paths}
+        assert subprocess.run(command, env=environment, timeout=60).returncode == 0
+        case.revoke(PARENT)
+        done = subprocess.run(command, env=environment, timeout=60, capture_output=True, text=True)
+    assert f"PassportError: {case.bundle}/passport.json: parent {PARENT} was revoked" in done.stderr
+    decisions = [entry.body for entry in read_entries(keeper.path / "ledger") if entry.kind == "decision"]
+    assert [(one["allowed"], one["request"]["act"]) for one in decisions] == [(True, "deploy"), (False, "deploy")]
+    assert (keeper.path / "seen" / "latest").exists()
 
 
 class Drive:

@@ -16,10 +16,23 @@ from genba.train.data import TrainingData, prepare
 from genba.train.loader import Loader
 from genba.train.loop import train
 from genba.train.recipe import recipe
+from genba.trust.folder import SAMPLES, TrustFolder
 
 MACHINES = [CART.embodiment, LINES.embodiment]
 #: 8 windows of each of two machines per train step
 RECIPE = replace(recipe("debug"), num_steps=12, checkpoint_every=6, evaluate_every=6, evaluate_batches=1)
+AGREEMENT = """
+owner = "genba"
+[[agreements]]
+id = "genba-demo"
+datasets = ["default"]
+parties = ["Sample Works Research"]
+purposes = ["train"]
+jurisdictions = ["JP"]
+sites = ["nagoya-lab"]
+from = 2020-01-01
+until = 2999-12-31
+"""
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +183,21 @@ def test_a_checkpoint_whose_record_was_exchanged_or_taken_away_is_refused(run: P
     path.unlink()
     with pytest.raises(CheckpointError, match=r"reads\.json: what was read until this checkpoint is not known"):
         checkpoint.reads_of(path.parent)
+
+
+def test_each_checkpoint_enters_its_root_in_the_ledger(vault: Vault, tmp_path: Path):
+    # Agreements of whoever owns what a simulation records: what nobody agreed on is not trained on under a trust folder.
+    (tmp_path / "genba.toml").write_text(AGREEMENT)
+    trust = TrustFolder.create(
+        tmp_path / "trust",
+        party="Sample Works Research",
+        site="nagoya-lab",
+        sites_from=SAMPLES / "sites.toml",
+        agreements_from=[tmp_path / "genba.toml"],
+    )
+    train(RECIPE, prepare(vault, MACHINES, RECIPE), tmp_path / "run", trust=trust)
+    lines = [json.loads(line) for line in (trust.path / "ledger" / "entries.jsonl").read_text().splitlines()]
+    entered = [line["body"] for line in lines if line["kind"] == "read"]
+    assert [(body["step"], body["root"]) for body in entered] == [
+        (step, reads(tmp_path / "run", step).root) for step in (6, 12)
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -154,6 +155,8 @@ def test_import_training_over_two_sites_and_deployment_end_well_and_nothing_reac
                 b.start(*train, "--vault", "vault-b", RANK="1", **group),
             ]
         )
+        # Site b's machine believes who signs at site a.
+        shutil.copyfile(a.trust.path / "partners" / f"{PARTY}.pub", b.trust.path / "partners" / "site-a.pub")
         a.run("bundle", "export", "run", "--embodiment", ARM, "--out", "bundles/arm")
         b.run(
             "bench", TASK, "--policy", "bundles/arm", "--episodes", "1", "--workers", "1", "--out", "results/arm.json"

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from genba.bench.results import commit
-from genba.cli.passport_view import allowed_by
 from genba.cli.train import stored_statistics
 from genba.cli.trust_option import TrustOption
 from genba.errors import CheckpointError, GenbaError, PermissionDeniedError, nearest
@@ -62,7 +61,7 @@ def show(path: Annotated[Path, typer.Argument(help="Folder of a bundle.")], trus
     bundle = Bundle.read(path)
     _say_what_it_is(bundle)
     state = passport_state(bundle, MachineTrust(trust) if trust else None)
-    Console().print(f"passport: {state}", highlight=False, markup=False)
+    Console().print(f"passport: {state}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_what_it_is(bundle: Bundle) -> None:
@@ -84,7 +83,7 @@ def passport_state(bundle: Bundle, trust: MachineTrust | None) -> str:
         found = clear(bundle, trust, record=False)
     except GenbaError as error:
         return f"refused at {trust.site}: {error}"
-    return f"holds at {trust.site}, released by {', '.join(found.released_by)}; {allowed_by(found.passport)}"
+    return f"holds at {trust.site}, released by {', '.join(found.released_by)}; {found.passport.deploy}"
 
 
 def export_run(

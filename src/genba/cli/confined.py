@@ -26,7 +26,7 @@ from genba.cli.demo_trust import default_out, demo_trust
 from genba.config import read_toml
 from genba.data.catalog import Catalog
 from genba.data.vault import CATALOG_NAME
-from genba.errors import ConfigError, KeyUnavailableError
+from genba.errors import ConfigError, KeyUnavailableError, SandboxError
 from genba.trust.agreements import SITES_FILE
 from genba.trust.clerk import clerk
 from genba.trust.denied import KEY as DENIED
@@ -60,6 +60,7 @@ COMMANDS: dict[str, str] = {
     "train recipes": "",
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
+    "bundle show": "PATH<",
     "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
@@ -75,6 +76,8 @@ COMMANDS: dict[str, str] = {
 UNCONFINED = ("trust", "audit", "plan")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
+#: commands that a machine runs by a small folder of its own
+_ON_MACHINES = ("bench run", "bundle check", "bundle show")
 #: what an option has where it is not given
 _GIVEN = {"--vault": (os.environ.get("GENBA_VAULT") or "vault")}
 
@@ -112,6 +115,8 @@ class Words:
     """Every option that is given with a value, by name."""
     paths: tuple[tuple[str, str], ...] = ()
     """``<``, ``>`` or ``^``, and the path."""
+    flags: tuple[str, ...] = ()
+    """Every option that is given without a value."""
 
     def option(self, name: str) -> str:
         """Return the last value of an option; empty where it is not given."""
@@ -140,15 +145,18 @@ def enter(arguments: Sequence[str]) -> list[str]:
         # Development's override: the process outside has said that nothing is enforced, and written it down.
         return arguments
     if words.command == "demo" and not given:
-        out = Path(words.option("--out") or default_out(is_quick="--quick" in arguments))
+        out = Path(words.option("--out") or default_out(is_quick="--quick" in words.flags))
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         words = dataclasses.replace(words, paths=((">", str(out)),))
         sys.exit(run_confined(demo_trust(out), words))
     folder = os.environ.get(VARIABLE)
-    # A machine's folder has no sites: there is nobody's data there.
-    if not folder or not (Path(folder) / SITES_FILE).is_file():
+    if not folder:
         return arguments
-    sys.exit(run_confined(TrustFolder.open(folder), words))
+    trust = TrustFolder.open(folder)
+    if words.command in _ON_MACHINES and not (trust.path / SITES_FILE).exists():
+        # A machine's own folder knows no sites and no agreements: there is nobody's data there.
+        return arguments
+    sys.exit(run_confined(trust, words))
 
 
 def run_confined(trust: TrustFolder, words: Words, command: Sequence[str] | None = None) -> int:
@@ -162,7 +170,7 @@ def run_confined(trust: TrustFolder, words: Words, command: Sequence[str] | None
     Raises:
         SandboxError: it was not run: the kernel cannot enforce, or it needs what no agreement allows.
     """
-    if "--ray" in sys.argv:
+    if "--ray" in words.flags:
         raise ConfigError("--ray: Ray's processes run outside of this command and cannot be confined; use --workers")
     command = [sys.executable, *sys.orig_argv[1:]] if command is None else command
     terms = tuple(terms_of(trust, words))
@@ -173,7 +181,15 @@ def run_confined(trust: TrustFolder, words: Words, command: Sequence[str] | None
         policy = dataclasses.replace(
             policy, sockets=(*policy.sockets, PathRule(path=str(socket), source="decides and records for it"))
         )
-        status = run_sandboxed(command, policy, log, run=run, environment=os.environ | variables | _environment(trust))
+        environment = os.environ | variables | _environment(trust)
+        try:
+            status = run_sandboxed(command, policy, log, run=run, environment=environment)
+        except SandboxError as error:
+            if words.command == "demo" and missing():
+                raise SandboxError(
+                    f"{error}. To see the demo all the same: {UNENFORCED_VARIABLE}=1 make demo"
+                ) from error
+            raise
     enter_egress(trust, log, run, words.command)
     return status
 
@@ -218,12 +234,13 @@ def words_of(arguments: Sequence[str]) -> Words | None:
             meant[bare] = word[len(bare) :]
         else:
             places.append(word[len(bare) :])
-    options, paths, waiting = [], [], list(rest)
+    options, paths, flags, waiting = [], [], [], list(rest)
     while waiting:
         word, equals, value = waiting.pop(0).partition("=")
         if word.startswith("-") and len(word) > 1:
             sign = meant.get(word, "")
             if sign == "!":
+                flags.append(word)
                 continue
             if not equals:
                 value = waiting.pop(0) if waiting else ""
@@ -237,7 +254,7 @@ def words_of(arguments: Sequence[str]) -> Words | None:
         if option in meant and option not in given:
             options.append((option, value))
             paths.append((meant[option], value))
-    return Words(command=name, options=tuple(options), paths=tuple(paths))
+    return Words(command=name, options=tuple(options), paths=tuple(paths), flags=tuple(flags))
 
 
 def terms_of(trust: TrustFolder, words: Words) -> set[Terms]:

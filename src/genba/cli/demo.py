@@ -159,6 +159,9 @@ class _Run:
     def __init__(self, plan: Plan, out: Path, num_processes: int) -> None:
         self.plan, self.out, self.num_processes = plan, out, num_processes
         self.tasks: dict[str, Task] = {task_id: registry.task(task_id) for task_id in plan.shares}
+        self.trust = TrustFolder.from_environment()
+        #: the same folder serves the simulated machines, which stand where the demo runs
+        self._machine = self.trust.path if self.trust else None
         out.mkdir(parents=True, exist_ok=True)
         path, command = out / "run.json", "genba demo" + (" --quick" if plan is QUICK else "")
         self.record = (
@@ -237,7 +240,7 @@ class _Run:
             wanted = steps == self.plan.steps or self.plan.shares[task_id].corrections
             if wanted and not is_bundle(path):
                 missing[task.embodiment.id] = path
-        reports = export_run(self.out / "train", list(missing), missing) if missing else {}
+        reports = export_run(self.out / "train", list(missing), missing, trust=self.trust) if missing else {}
         for report in reports.values():
             console.print(
                 f"  {report.path}: {report.num_bytes / 1e6:.1f} MB, differs from torch by {report.max_difference:.0e}",
@@ -265,7 +268,9 @@ class _Run:
                 ):
                     continue
                 keep = [seeds[0]] if name == "model" else []
-                result = roll_out(task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep)
+                result = roll_out(
+                    task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep, trust=self._machine
+                )
                 for seed in keep:
                     write_pictures(self.out, task_id, task.draw(result.traces[seed], name))
                 result.write(path)
@@ -273,8 +278,8 @@ class _Run:
 
     def report(self) -> str:
         """Write the page, with where the data stayed where this runs under a trust folder."""
-        if (trust := TrustFolder.from_environment()) is not None:
-            self.record = dataclasses.replace(self.record, trust=where_data_stayed(trust))
+        if self.trust is not None:
+            self.record = dataclasses.replace(self.record, trust=where_data_stayed(self.trust))
         self.record.write(self.out)
         path = write_page(self.out)
         return f"{path.stat().st_size / 1e6:.1f} MB in one file"
@@ -291,7 +296,8 @@ class _Run:
             labeller=labeller,
             perturb=perturb,
             existing=existing,
-            provenance=OWNERS.get(task_id) if TrustFolder.from_environment() else None,
+            provenance=OWNERS.get(task_id) if self.trust else None,
+            trust=self._machine,
         )
         return len(seeds)
 

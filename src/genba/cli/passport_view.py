@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,6 @@ def trust_store(path: Path) -> TrustStore:
     return TrustStore.load(path / PARTNER_FOLDER if (path / PARTY_FILE).is_file() else path)
 
 
-def allowed_by(passport: Passport) -> str:
-    """Say where a model may run, and until when."""
-    deploy = passport.deploy
-    if not deploy.embodiments or not deploy.sites:
-        return "the agreements allow it to run nowhere"
-    until = "without end" if deploy.until_ns is None else f"before {time_in_words(deploy.until_ns)}"
-    return f"may run on {_places(deploy.embodiments, 'machine')} at {_places(deploy.sites, 'site')}, {until}"
-
-
 def table_of(passport: Passport, digest: str, signers: Iterable[str]) -> Table:
     """Return everything that a passport says, for a person to read."""
     code, hardware = passport.code, passport.hardware
@@ -47,9 +37,9 @@ def table_of(passport: Passport, digest: str, signers: Iterable[str]) -> Table:
     rows: dict[str, Any] = {
         "passport": digest,
         "signed by": ", ".join(signers),
-        "made": time_in_words(passport.made_ns),
+        "made": passports.in_words(passport.made_ns),
         "weights": passport.weights,
-        "allowed": allowed_by(passport),
+        "allowed": str(passport.deploy),
         "parents": _listed(passport.parents, "trained from nothing"),
         "data sets": f"{len(passport.datasets)} could be read: {_listed(passport.datasets, 'none')}",
         "agreements": _listed(passport.agreements, "none"),
@@ -65,18 +55,12 @@ def table_of(passport: Passport, digest: str, signers: Iterable[str]) -> Table:
         "config": json.dumps(passport.config, ensure_ascii=False),
     }
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    # A digest is longer than a narrow terminal, and is copied from here.
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, escape(str(value)))
     return table
-
-
-def time_in_words(time_ns: int) -> str:
-    """Return a time as ISO 8601 writes it, to the second, UTC."""
-    return datetime.fromtimestamp(time_ns // 10**9, UTC).isoformat()
-
-
-def _places(names: tuple[str, ...], what: str) -> str:
-    return f"every {what}" if "*" in names else ", ".join(names)
 
 
 def _listed(values: Iterable[str], nothing: str) -> str:

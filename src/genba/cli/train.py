@@ -109,7 +109,7 @@ def run(
         if start is None:
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
-    keeper = TrustFolder.open(trust) if trust else None
+    keeper = TrustFolder.open(trust) if trust else store.trust
     with process_group(device):
         machines = [store.embodiment(i) for i in found]
         data = prepare(store, machines, chosen, statistics, leave_out_refused=leave_out_refused)
@@ -127,7 +127,7 @@ def run(
             trust=keeper,
         )
     if os.environ.get("RANK", "0") == "0":
-        Console(stderr=True).print(_about_passport(out, keeper), highlight=False, markup=False)
+        typer.echo(_about_passport(out, keeper), err=True)
 
 
 @app.command()

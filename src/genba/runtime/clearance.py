@@ -59,10 +59,7 @@ def clear(bundle: Bundle, trust: MachineTrust, *, record: bool = True) -> Cleara
             enter(bundle, trust, digest, str(error), is_allowed=False)
         raise
     if record:
-        allowed = clearance.passport.deploy
-        reason = (
-            f"machines {', '.join(allowed.embodiments)}; sites {', '.join(allowed.sites)}; until {allowed.until_ns} ns"
-        )
+        reason = str(clearance.passport.deploy)
         enter(bundle, trust, digest, reason, is_allowed=True)
     return clearance
 

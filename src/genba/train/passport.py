@@ -12,9 +12,10 @@ nobody keeps a trust folder no passport is made: unsigned, it would be none. Wha
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from genba.trust import origin
 from genba.trust import passport as passports
 from genba.trust import trained_on as sets
 from genba.trust.digest import canonical_json
-from genba.trust.folder import TrustFolder
+from genba.trust.folder import EGRESS_FOLDER, TrustFolder
 from genba.trust.merkle import Frontier, leaf_hash
 from genba.trust.passport import Passport
+from genba.trust.sandbox.log import egress_digest
+from genba.trust.sandbox.run import RUN_VARIABLE, is_sandboxed
 from genba.trust.terms import EVERYWHERE, Source, agreement_digest, agreement_of, both, deployment_under
 from genba.trust.trained_on import Claim, TrainedOn
 
@@ -49,7 +52,6 @@ class Issuer:
         *,
         device: str,
         world_size: int,
-        egress: Callable[[], str] = str,
     ) -> None:
         """Note what the run is made with, as it begins.
 
@@ -59,9 +61,18 @@ class Issuer:
             data: what can be read.
             device: ``"cpu"`` or ``"cuda"``.
             world_size: how many processes train.
-            egress: returns the digest of the log of what the run tried to reach so far, empty where it runs unconfined.
+
+        Raises:
+            PassportError: no agreement is known for something that can be read.
+            SignatureError, LedgerError: a key is missing.
         """
-        self.trust, self._egress = trust, egress
+        self.trust = trust
+        # Everything that a passport needs is asked for now, not after the first thousand train steps.
+        sources = sources_of(data)
+        for source in sources:
+            agreement_of(trust.rules, source)
+        trust.blinding_keys({source.owner for source in sources})
+        _ = trust.signing_key
         self._code, self._environment = origin.code(), origin.environment()
         accelerator = torch.cuda.get_device_name() if device == "cuda" else None
         self._hardware = origin.hardware(device=device, accelerator=accelerator, num_processes=world_size)
@@ -135,7 +146,7 @@ class Issuer:
             agreements=tuple(sorted(self._agreements | hashes)),
             reads=reads.root,
             trained_on=trained_on.commitment.digest,
-            egress=self._egress(),
+            egress=egress_so_far(self.trust),
             deploy=both(self._deploy, deployment_under(rules, sorted(sources))),
         ).signed(self.trust.signing_key)
         self.trust.ledger.enter_passport(envelope)
@@ -156,6 +167,16 @@ class Issuer:
         return {"recipe": json.loads(json.dumps(table))}
 
 
+def sources_of(data: TrainingData) -> set[Source]:
+    """Return whose data, under which agreement, a run can read."""
+    return {
+        Source(entry.metadata.owner, entry.metadata.dataset, entry.metadata.agreement)
+        for mixture in (data.training, data.evaluation)
+        for source in mixture.sources.values()
+        for entry in source.entries
+    }
+
+
 def dataset_roots(data: TrainingData) -> list[str]:
     """Return, for each data set that a run can read, the root of a hash tree over its shards' digests, sorted."""
     shards: Mapping[tuple[str, str], set[str]] = defaultdict(set)
@@ -164,6 +185,18 @@ def dataset_roots(data: TrainingData) -> list[str]:
             for entry in source.entries:
                 shards[entry.metadata.owner, entry.metadata.dataset].add(entry.digest)
     return sorted(_root(digests) for digests in shards.values())
+
+
+def egress_so_far(trust: TrustFolder) -> str:
+    """Return the digest of the log of what this confined run tried to reach until now; empty where it runs unconfined.
+
+    The log goes on: ``sandbox.log.num_lines_of`` finds how long it was when it had this digest.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    log = trust.path / EGRESS_FOLDER / f"{os.environ.get(RUN_VARIABLE, '')}.jsonl"
+    return egress_digest(log) if is_sandboxed() and log.exists() else ""
 
 
 def read_sources(checkpoint: Path) -> tuple[Source, ...]:

@@ -23,6 +23,7 @@ from genba.errors import GenbaError, PermissionDeniedError
 from genba.trust.clerk_client import VARIABLE, receive, send
 from genba.trust.dsse import Envelope, pae
 from genba.trust.folder import TrustFolder
+from genba.trust.machine import MachineTrust
 from genba.trust.passport import PAYLOAD_TYPE
 from genba.trust.requests import Request
 
@@ -121,6 +122,16 @@ def _answer(trust: TrustFolder, asked: dict[str, Any]) -> dict[str, Any]:
                 envelope = Envelope.from_bytes(asked["envelope"].encode(), place="the command's passport")
                 envelope.signers({ledger.key.id: ledger.key}, payload_type=PAYLOAD_TYPE, place="the command's passport")
                 return {"lines": [ledger.enter_passport(envelope).line().decode()]}
+            case "clear":
+                envelope = Envelope.from_bytes(asked["envelope"].encode(), place=str(asked["place"]))
+                facts = {name: str(asked[name]) for name in ("weights", "embodiment", "place")}
+                MachineTrust(trust.path).check(envelope, **facts)
+                return {}
+            case "deployment":
+                facts = {name: str(asked[name]) for name in ("passport", "weights", "embodiment")}
+                reasons = [str(one) for one in asked["reasons"]]
+                MachineTrust(trust.path).record(**facts, reasons=reasons, is_allowed=bool(asked["is_allowed"]))
+                return {}
             case "blinding":
                 return {"key": base64.b64encode(trust.blinding_key(str(asked["owner"]))).decode()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -10,7 +10,8 @@
       seen/latest              the latest time that was seen here: a clock that was set back is noticed
 
 Nothing but ``seen`` is written. A ``TrustFolder`` has the rest and more, and serves as well; each decision to run a model is then
-entered into its ledger. ``check`` is asked before a model acts and while it does (``genba.runtime.clearance``).
+entered into its ledger. Within a confined command the clerk looks and records, outside (``clerk_client``). ``check`` is asked before
+a model acts and while it does (``genba.runtime.clearance``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from genba.config import read_toml, to_toml
 from genba.errors import ConfigError, PassportError, SignatureError
 from genba.trust import passport as passports
 from genba.trust import revocation
+from genba.trust.clerk_client import ClerkClient
 from genba.trust.decisions import KIND, TOLERANCE_NS, LatestTime
 from genba.trust.digest import digest_json
 from genba.trust.dsse import Envelope
@@ -183,6 +185,10 @@ class MachineTrust:
         Raises:
             PassportError, SignatureError, ConfigError: it may not, with the reason.
         """
+        if clerk := ClerkClient.of(self.path):
+            facts = {"weights": weights, "embodiment": embodiment, "place": place}
+            clerk.ask("clear", envelope=envelope.to_bytes().decode(), **facts)
+            return passports.verify(envelope, self.trust_store, place=place)[0]
         return passports.check(
             envelope,
             self.trust_store,
@@ -210,6 +216,10 @@ class MachineTrust:
             LedgerError: there is one that cannot be written: nothing may run that is not recorded.
         """
         if not (self.path / LEDGER_FOLDER / ENTRIES).exists():
+            return
+        if clerk := ClerkClient.of(self.path):
+            facts = {"passport": passport, "weights": weights, "embodiment": embodiment}
+            clerk.ask("deployment", reasons=list(reasons), is_allowed=is_allowed, **facts)
             return
         request: dict[str, Any] = {"act": "deploy", "party": self.party, "sites": [self.site], "embodiment": embodiment}
         request |= {"passport": passport, "weights": weights}
