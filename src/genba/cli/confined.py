@@ -78,6 +78,8 @@ UNCONFINED = ("trust", "audit", "plan")
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
 _ON_MACHINES = ("bench run", "bundle check", "bundle show")
+#: what torchrun tells its ranks
+_TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given
 _GIVEN = {"--vault": (os.environ.get("GENBA_VAULT") or "vault")}
 
@@ -172,6 +174,11 @@ def run_confined(trust: TrustFolder, words: Words, command: Sequence[str] | None
     """
     if "--ray" in words.flags:
         raise ConfigError("--ray: Ray's processes run outside of this command and cannot be confined; use --workers")
+    if _TORCHRUN in os.environ:
+        raise ConfigError(
+            f"{words.command}: started by torchrun outside of the sandbox, so its ranks could not reach each other; start them "
+            f"within: genba train run --processes N; or one rank per site, each with MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE"
+        )
     command = [sys.executable, *sys.orig_argv[1:]] if command is None else command
     terms = tuple(terms_of(trust, words))
     policy = _with_files(policy_of(trust, words, terms), trust, words, terms)
