@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.fs as pafs
 import pytest
-from governed import FLEET, MACHINE, episode, trust_folder
+from governed import FLEET as DRIVING
+from governed import MACHINE, episode, trust_folder
 from random_episodes import random_episode
 from withdrawing import FLEET as WITHDRAWN
 from withdrawing import WORKS, make_trust, owned
@@ -182,12 +183,12 @@ def test_a_bucket_is_governed_only_where_its_site_declares_it_and_the_host(locat
     with pytest.raises(
         PermissionDeniedError, match=rf"endpoints: endpoint '{bucket}', endpoint '{host}': nobody declared"
     ):
-        vault.append(episode(0, FLEET))
+        vault.append(episode(0, DRIVING))
     sites.write_text(before.replace('endpoints = ["127.0.0.1:9100"', f'endpoints = ["{bucket}"'))
     with pytest.raises(PermissionDeniedError, match=rf"endpoints: endpoint '{host}': nobody declared"):
-        Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, FLEET))
+        Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, DRIVING))
     sites.write_text(before.replace('endpoints = ["127.0.0.1:9100"', f'endpoints = ["{bucket}", "{host}"'))
-    Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, FLEET))
+    Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, DRIVING))
     shutil.rmtree(vault.path)
     # On another host, too: what the bucket says of itself decides.
     with pytest.raises(PermissionDeniedError, match="governed by the rules of ledger"):

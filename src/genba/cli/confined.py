@@ -56,7 +56,7 @@ COMMANDS: dict[str, str] = {
     "data rebuild": "--vault>",
     "data export": "OUT^ --format --vault< --embodiment --task --episode --purpose",
     "train run": "--vault< --out> --recipe --steps --stop-at --batch --share --embodiment --start-from< "
-    "--resume-from< --attribute --seed --device --leave-out-refused! --processes",
+    "--resume-from< --attribute --seed --device --processes --leave-out-refused!",
     "train recipes": "",
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from genba.cli.trust_option import TrustOption, add_trust_option
+from genba.cli.trust_option import TrustOption
 from genba.cli.vault_option import say_rules
 from genba.data.mixture import Share
 from genba.data.vault import Vault
@@ -31,7 +31,6 @@ from genba.trust.folder import TrustFolder
 _SHARED_BY = ("owner", "task", "embodiment")
 
 app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a vault.")
-add_trust_option(app)
 
 
 @app.command()

@@ -41,7 +41,7 @@ def contribution(
     reads = checkpoint.reads_of(path)
     if reads is None:
         raise ConfigError(f"{path}: no record of what was read; it was made by an earlier Genba, train again")
-    kept = Vault.open(vault, purpose="evaluate")
+    kept = Vault.open(vault, purpose="train")
     traced = read_traced(path.parent, until=reads.step)
     embodiments = [one.id for one in checkpoint.embodiments_of(path)]
     found = shares(kept, reads, traced, leakage_of(path, kept, reads) if leakage else {}, embodiments)

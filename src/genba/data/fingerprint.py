@@ -111,7 +111,7 @@ def runs(values: np.ndarray) -> list[np.ndarray]:
 def _says_something(sample: np.ndarray) -> bool:
     values = sample.reshape(-1)
     if values.dtype == np.uint8:
-        return int(np.count_nonzero(np.bincount(values[::STRIDE]))) >= DISTINCT
+        return bool(np.count_nonzero(np.bincount(values[::STRIDE])) >= DISTINCT)
     return len(np.unique(values)) >= DISTINCT
 
 

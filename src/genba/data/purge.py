@@ -17,10 +17,8 @@ from genba.data.import_journal import ImportJournal
 from genba.data.layout import Shard
 from genba.data.shard import SUFFIX, ShardFile
 from genba.data.vault import SET_ASIDE_FOLDER, SHARD_FOLDER, Vault, shard_folder
-from genba.errors import GenbaError, PermissionDeniedError
-from genba.trust.gate import Gate, GatedKeys
+from genba.errors import GenbaError
 from genba.trust.keys import KeyProvider
-from genba.trust.requests import Holding as Asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,46 +56,11 @@ def holding(vault: Vault, owner: str, dataset: str) -> Holding:
     )
 
 
-class ToRecognise(GatedKeys):
-    """Opens one data set's shards to know them again, whatever its agreements say now.
-
-    An agreement may have ended long before its owner withdraws. The owner's no is in the ledger by then, what is opened goes
-    nowhere, and all that is kept are blinded fingerprints.
-    """
-
-    def __init__(self, keys: KeyProvider, gate: Gate, owner: str, dataset: str) -> None:
-        super().__init__(keys, gate)
-        self._raw, self._whose = keys, (owner, dataset)
-
-    def to_open(self, holding: Asked) -> KeyProvider:
-        """Return what unwraps the data keys of this data set's shards.
-
-        Raises:
-            PermissionDeniedError: it is another's.
-        """
-        if (holding.owner, holding.dataset) != self._whose:
-            raise PermissionDeniedError(
-                f"{holding.owner}/{holding.dataset}: not what is withdrawn, which is {'/'.join(self._whose)}"
-            )
-        return self._raw
-
-    def to_seal(self, holding: Asked) -> KeyProvider:
-        """Refuse.
-
-        Raises:
-            PermissionDeniedError: nothing is stored by a withdrawal.
-        """
-        raise PermissionDeniedError(f"{holding.owner}/{holding.dataset}: a withdrawal stores nothing")
-
-
-def fingerprints(
-    vault: Vault, held: Holding, keys: KeyProvider, whose: tuple[str, str], unread: list[str]
-) -> Iterator[bytes]:
+def fingerprints(vault: Vault, held: Holding, keys: KeyProvider, unread: list[str]) -> Iterator[bytes]:
     """Yield the fingerprints of everything that reads of a holding.
 
     Args:
         keys: who opens it.
-        whose: owner and data set.
         unread: files of which something does not read (damaged, or its key is gone) are added here.
     """
     for name in held.files:
@@ -105,7 +68,7 @@ def fingerprints(
             continue
         try:
             under_rules = bool(ShardFile(vault.storage, name, keys=None).header.ledger)
-            opening = ToRecognise(keys, vault.gate, *whose) if vault.gate and under_rules else keys
+            opening = vault.keys_to_withdraw(keys) if under_rules else keys
             shard_file = ShardFile(vault.storage, name, keys=opening, whole=True)
             for position in range(shard_file.num_episodes):
                 yield from _content(vault, shard_file.episode(position))

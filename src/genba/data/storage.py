@@ -241,6 +241,14 @@ class Storage:
             file.write(data)
 
 
+def _host(endpoint: str, *, secure: bool) -> str:
+    """Return an endpoint, as an option or a variable names it, as ``host:port``."""
+    scheme, _, rest = endpoint.rpartition("://")
+    host = rest.partition("/")[0]
+    port = 443 if scheme == "https" or (secure and not scheme) else 80
+    return host if re.search(r":[0-9]+$", host) else f"{host}:{port}"
+
+
 def erase_file(path: Path) -> None:
     """Overwrite a local file in place and delete it; one that is gone already is no error.
 
@@ -264,14 +272,6 @@ def erase_file(path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _host(endpoint: str, *, secure: bool) -> str:
-    """Return an endpoint, as an option or a variable names it, as ``host:port``."""
-    scheme, _, rest = endpoint.rpartition("://")
-    host = rest.partition("/")[0]
-    port = 443 if scheme == "https" or (secure and not scheme) else 80
-    return host if re.search(r":[0-9]+$", host) else f"{host}:{port}"
 
 
 def write_durably(path: Path, data: pa.Buffer | bytes, *, replace: bool = False) -> None:

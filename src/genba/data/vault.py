@@ -8,8 +8,8 @@
       shards/<owner>/<data set>/<embodiment>/<name>.arrow   written once; one episode each until they are compacted
       shards/.../<name>.key                                 a shard's data key wrapped anew, after a rotation
       set-aside/...                                         damaged shards, after a repair
-      withdrawn/<name>.json                                 what was withdrawn and is not stored again (``withdrawn``)
       governed.toml                                         whose rules it stands under; none in an open vault
+      withdrawn/<name>.json                                 what was withdrawn and is not stored again (``withdrawn``)
 
 An episode is checked against its embodiment at the door and is either stored whole or not at all. Several processes
 may append at the same time. Blocks are sealed under the key of the episode's owner and data set unless whoever opens the
@@ -185,8 +185,8 @@ class Vault:
         Raises:
             SpecError: it does not fit its embodiment.
             DataError: an episode with this id is stored already.
-            PermissionDeniedError: it was withdrawn, by its data set's name or by what it holds, or the rules of a governed vault
-                refuse it.
+            PermissionDeniedError: the rules of a governed vault refuse it; or it was withdrawn, by its data set's name or by what
+                it holds.
             KeyUnavailableError: its owner's key cannot be made, or was destroyed.
             StorageError: the disk refused; everything before is intact.
         """
@@ -387,11 +387,15 @@ class Vault:
 
         The rules of a governed vault are then asked for ``keep`` instead of reading for a purpose.
         """
-        if not isinstance(self.shard_keys, GatedKeys):
+        if self.gate is None:
             return self
         other = copy.copy(self)
-        other.shard_keys = self.shard_keys.to_keep()
+        other.shard_keys = GatedKeys(self.keys, self.gate, act="keep")
         return other
+
+    def keys_to_withdraw(self, keys: KeyProvider) -> KeyProvider | GatedKeys:
+        """Return ``keys`` so that they open what its owner withdraws, whether or not an agreement still holds."""
+        return keys if self.gate is None else GatedKeys(keys, self.gate, act="withdraw")
 
     def without_rules(self) -> Vault:
         """Return the same vault as it was before it was governed, for ``govern`` alone: what is bound to rules does not open."""
@@ -442,8 +446,8 @@ class Vault:
         """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.
 
         Args:
-            refused: where given, shards that are damaged, withdrawn, refused by rules, or whose key is not here are put here by
-                file.
+            refused: where given, shards that are damaged, were withdrawn, refused by rules, or whose key is not here are put here
+                by file.
 
         Returns:
             How many episodes were added.
@@ -451,7 +455,8 @@ class Vault:
         Raises:
             CorruptShardError: a shard that is not whole, after all others were added; ``fsck`` lists them all.
             KeyUnavailableError: an owner's key is missing or was destroyed, after all others were added.
-            PermissionDeniedError: one was withdrawn, or the rules of a governed vault refuse it, after all others were added.
+            PermissionDeniedError: a shard that somebody brought back after it was withdrawn, or that the rules of a governed
+                vault refuse, after all others were added.
         """
         self.catalog.create()
         names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}

@@ -230,7 +230,7 @@ class _Round:
             with alone(vault):
                 held, bad = holding(vault, self.owner, self.dataset), list[str]()
                 self._note(vault, held)
-                found.update(fingerprints(vault, held, self.scope.keys, (self.owner, self.dataset), bad))
+                found.update(fingerprints(vault, held, self.scope.keys, bad))
             unread += [f"{_place(vault)}/{name}" for name in bad]
         # Where the key is gone already there is nothing to recognise: then the name alone is denied.
         one = self._keep_list("content", found)
