@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Entry:
     open: Callable[[Path, Path, int], Any]
     #: windows asked for per call
     batch: int
+    #: how much colour its JPEGs keep; every store of one kind gets the same bytes
+    subsampling: str = "444"
 
 
 def entries() -> list[Entry]:
@@ -65,7 +68,10 @@ def entries() -> list[Entry]:
         Entry("Lance, one window per take", lance_note, "lance", lance_store.build, lance_store.Store, 1),
         Entry("MCAP", "a message per sample, zstd chunks of 128 KB", "mcap", mcap_store.build, mcap_store.Store, 1),
         Entry("Parquet", "one row group per episode, zstd", "parquet", parquet_store.build, parquet_store.Store, 1),
+        Entry(*genba_store.quarter_colour(), batch=32, subsampling="420"),
     ]
+    note = "32 windows per take, JPEGs with a quarter of the colour resolution"
+    out.append(Entry("Lance, 4:2:0", note, "lance_420", lance_store.build, lance_store.Store, 32, "420"))
     return out
 
 
@@ -138,18 +144,20 @@ def main() -> None:
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     work, num_episodes = arguments.work, arguments.episodes
-    write_set(work / "set", arguments.seed, num_episodes, encode)
     chosen = [e for e in entries() if not arguments.only or e.name.startswith(tuple(arguments.only))]
+    sets = {"444": work / "set", "420": work / "set_420"}
+    for subsampling in sorted({"444", *(entry.subsampling for entry in chosen)}, reverse=True):
+        write_set(sets[subsampling], arguments.seed, num_episodes, partial(encode, subsampling=subsampling))
     stores, rows, built = {}, {}, {}
     for entry in chosen:
-        folder = work / entry.folder
+        folder, source = work / entry.folder, sets[entry.subsampling]
         if not (work / f"{entry.folder}.built").exists():
             shutil.rmtree(folder, ignore_errors=True)
             began = time.process_time()
-            entry.build(work / "set", num_episodes, folder)
+            entry.build(source, num_episodes, folder)
             (work / f"{entry.folder}.built").write_text(str(time.process_time() - began))
         built[entry.folder] = float((work / f"{entry.folder}.built").read_text())
-        stores[entry.name] = entry.open(folder, work / "set", num_episodes)
+        stores[entry.name] = entry.open(folder, source, num_episodes)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         rows[entry.name] = {"name": entry.name, "note": entry.note, "batch": entry.batch, "size_bytes": size}
         rows[entry.name] |= {"episodes": num_episodes, "build_cpu_s": built[entry.folder], "rates": {}}
