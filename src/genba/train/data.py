@@ -6,6 +6,7 @@ Statistics are measured on the first run and travel in its checkpoints, so that 
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ HELD_BACK_ONE_IN = 25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """Mixtures over embodiments to train on and to evaluate on, and what numbers mean."""
+    """Mixtures over embodiments to train on and to evaluate on, and what numbers mean; and how long it took to find them."""
 
     embodiments: Mapping[str, Embodiment]
     statistics: Mapping[str, Statistics]
     training: Mixture
     evaluation: Mixture
+    prepared_s: float
 
 
 def is_held_back(episode_id: str) -> bool:
@@ -53,6 +55,7 @@ def prepare(
     Raises:
         DataError: an embodiment has no episodes to train or to evaluate on.
     """
+    began_s = time.perf_counter()
     known = {embodiment.id: embodiment for embodiment in embodiments}
     found: dict[str, Statistics] = {}
     sources: dict[str, dict[str, WindowSource]] = {"training": {}, "evaluation": {}}
@@ -76,9 +79,6 @@ def prepare(
         for name, chosen in split.items():
             sources[name][embodiment_id] = WindowSource(vault, embodiment, normalizer, chosen, memory_bytes=room)
     sizes = {i: recipe.batch_size(i) for i in known}
-    return TrainingData(
-        known,
-        found,
-        Mixture(sources["training"], sizes, recipe.seed, recipe.shares),
-        Mixture(sources["evaluation"], sizes, recipe.seed + 1),
-    )
+    training = Mixture(sources["training"], sizes, recipe.seed, recipe.shares)
+    evaluation = Mixture(sources["evaluation"], sizes, recipe.seed + 1)
+    return TrainingData(known, found, training, evaluation, time.perf_counter() - began_s)
