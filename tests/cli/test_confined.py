@@ -67,7 +67,9 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_command_stands_in_the_table_with_every_word_of_it():
-    known = {name: one for name, one in commands().items() if name.partition(" ")[0] not in UNCONFINED}
+    made = commands()
+    # Of nouns that are not confined, only the commands that the table names touch data.
+    known = {n: one for n, one in made.items() if n.partition(" ")[0] not in UNCONFINED or n in COMMANDS}
     assert set(known) == set(COMMANDS)
     for name, one in known.items():
         if not COMMANDS[name]:

@@ -28,9 +28,9 @@ from genba.data.compact import compact, encoded_episode
 from genba.data.fsck import fsck_vault
 from genba.data.govern import govern, holdings
 from genba.data.mixture import Mixture
-from genba.data.quality.inspect import inspect_vault
 from genba.data.purge import fingerprints
 from genba.data.purge import holding as held_of
+from genba.data.quality.inspect import inspect_vault
 from genba.data.query import Span, WindowQuery
 from genba.data.rotation import retire_key, rotate_key
 from genba.data.salvage import repair
