@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 from genba.bench.worker import Done, Job, Runner
 from genba.child import Child
-from genba.errors import BundleError, GenbaError, SimulatorError
+from genba.errors import BundleError, GenbaError, PassportError, SignatureError, SimulatorError
+
+#: what is wrong with the bundle, not with the simulator
+_OF_THE_BUNDLE = {kind.__name__: kind for kind in (BundleError, PassportError, SignatureError)}
 
 
 def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[Done]:
@@ -27,6 +30,7 @@ def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[D
     Raises:
         SimulatorError: an episode raised or a worker died, naming task and seed.
         BundleError: the policy's bundle cannot be used.
+        PassportError, SignatureError: it may not act here, or not any more.
     """
     if num_workers == 0:
         yield from _run_here(job, seeds)
@@ -92,7 +96,7 @@ class _Worker:
 
 
 def _failed(job: Job, seed: int | None, name: str, message: str) -> GenbaError:
-    if name == "BundleError":
-        return BundleError(message)
+    if name in _OF_THE_BUNDLE:
+        return _OF_THE_BUNDLE[name](message)
     at = "could not start" if seed is None else f"seed {seed}"
     return SimulatorError(f"{job.task}: {job.policy_name}: {at}: {name}: {message}")

@@ -60,12 +60,23 @@ class Opened:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def check(self) -> None:
+        """Check that what was opened may still be used.
+
+        Raises:
+            PermissionDeniedError: the rules of a governed vault no longer allow it.
+        """
+        if self.vault.gate is not None:
+            self.vault.gate.check()
+
     def shard(self, episode: int) -> Shard:
         """Return an episode's shard, opened.
 
         Raises:
             CorruptShardError: it is missing, cut, or does not verify.
+            PermissionDeniedError: the rules of a governed vault refuse it, or no longer allow what they did.
         """
+        self.check()
         with self._lock:
             if episode in self._kept:
                 self._kept.move_to_end(episode)
