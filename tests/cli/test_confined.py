@@ -68,7 +68,10 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_command_stands_in_the_table_with_every_word_of_it():
-    known = {name: one for name, one in commands().items() if name.partition(" ")[0] not in UNCONFINED}
+    # Those that keep rules, keys and ledger are confined only where the table says so.
+    known = {
+        name: one for name, one in commands().items() if name in COMMANDS or name.partition(" ")[0] not in UNCONFINED
+    }
     assert set(known) == set(COMMANDS)
     for name, one in known.items():
         if not COMMANDS[name]:
