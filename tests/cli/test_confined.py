@@ -213,6 +213,16 @@ def test_ray_is_refused_because_its_processes_are_elsewhere(trust: TrustFolder):
         run_confined(trust, words, ["true"])
 
 
+def test_ranks_of_a_torchrun_outside_are_refused_because_they_could_not_meet(
+    trust: TrustFolder, monkeypatch: pytest.MonkeyPatch
+):
+    words = words_of(["train", "run", "--vault", "v", "--out", "r"])
+    assert words
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with pytest.raises(ConfigError, match=r"train run: started by torchrun outside of the sandbox.*--processes N"):
+        run_confined(trust, words, ["true"])
+
+
 @pytest.mark.usefixtures("enforcing")
 def test_confined_command_reads_what_it_names_and_no_key_but_its_owners(
     trust: TrustFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.fs as pafs
 import pytest
-from governed import FLEET, MACHINE, episode, trust_folder
+from governed import FLEET as DRIVING
+from governed import MACHINE, episode, trust_folder
 from random_episodes import random_episode
+from withdrawing import FLEET, WORKS, make_trust, owned
 
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -18,9 +20,11 @@ from genba.data.salvage import repair
 from genba.data.storage import Ranged, Storage
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
+from genba.data.withdraw import Scope, withdraw
 from genba.errors import ConfigError, CorruptShardError, DataError, PermissionDeniedError, StorageError
 from genba.spec.normalise import Normalizer
 from genba.trust.folder import TrustFolder
+from genba.trust.keys import FileKeys
 
 PACKAGES = "swift-proxy swift-account swift-container swift-object"
 
@@ -178,12 +182,12 @@ def test_a_bucket_is_governed_only_where_its_site_declares_it_and_the_host(locat
     with pytest.raises(
         PermissionDeniedError, match=rf"endpoints: endpoint '{bucket}', endpoint '{host}': nobody declared"
     ):
-        vault.append(episode(0, FLEET))
+        vault.append(episode(0, DRIVING))
     sites.write_text(before.replace('endpoints = ["127.0.0.1:9100"', f'endpoints = ["{bucket}"'))
     with pytest.raises(PermissionDeniedError, match=rf"endpoints: endpoint '{host}': nobody declared"):
-        Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, FLEET))
+        Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, DRIVING))
     sites.write_text(before.replace('endpoints = ["127.0.0.1:9100"', f'endpoints = ["{bucket}", "{host}"'))
-    Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, FLEET))
+    Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, DRIVING))
     shutil.rmtree(vault.path)
     # On another host, too: what the bucket says of itself decides.
     with pytest.raises(PermissionDeniedError, match="governed by the rules of ledger"):
@@ -233,3 +237,26 @@ def test_no_vault_a_foreign_bucket_and_a_silent_endpoint_are_named(
             Storage(wrong)
     with pytest.raises(ConfigError, match="expected s3://bucket/prefix"):
         Storage("s3://bucket/vault?endpoint=127.0.0.1")
+
+
+def test_a_withdrawn_data_set_is_gone_from_the_bucket_and_from_every_hosts_catalog(
+    location, everything, tmp_path, monkeypatch
+):
+    here = Vault.open(location, create=True, embodiments=[everything], keys=FileKeys(tmp_path / "keys"))
+    here.append(owned(everything, 0, FLEET))
+    here.append(owned(everything, 1, WORKS))
+    here_cache = here.path
+    monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
+    there = Vault.open(location, embodiments=[everything], keys=here.keys)
+    opened = there.shard(there.entry("fleet/2026/000000"))
+    withdraw(make_trust(tmp_path / "trust"), *FLEET, Scope(keys=here.keys, vaults=(here,)))
+    assert [name for name in here.storage.names("") if "fleet" in name] == []
+    assert b"fleet" not in (here_cache / "catalog.sqlite").read_bytes()
+    # The other host has a shard open and its own catalog: it reads nothing more, and forgets when it next opens the vault.
+    with pytest.raises(StorageError, match="could not read bytes"):
+        opened.streams["joints"].values(0, 5)
+    again = Vault.open(location, embodiments=[everything], keys=here.keys)
+    assert [e.episode_id for e in again.entries()] == ["works/lines/000001"]
+    assert b"fleet" not in (again.path / "catalog.sqlite").read_bytes()
+    with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
+        again.append(owned(everything, 0, WORKS))

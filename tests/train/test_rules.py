@@ -1,5 +1,6 @@
 """Training asks every owner, refuses by name, and leaves out only where that was asked for."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def test_each_owner_is_asked_once_for_training_and_once_for_reading(trust, tmp_p
     reads = checkpoint.reads_of(tmp_path / "run" / "step_000002")
     assert reads is not None
     assert reads.agreements == tuple(sorted([FLEET, ARM]))
+
+
+def test_each_checkpoint_enters_its_root_in_the_ledger(trust, tmp_path):
+    recipe = replace(RECIPE, checkpoint_every=1)
+    vault = opened(governed_vault(tmp_path / "vault", trust, FLEET), "train")
+    train(recipe, prepare(vault, [MACHINE], recipe), tmp_path / "run", trust=trust)
+    lines = [json.loads(line) for line in (trust.path / "ledger" / "entries.jsonl").read_text().splitlines()]
+    entered = [line["body"] for line in lines if line["kind"] == "read"]
+    kept = [checkpoint.reads_of(tmp_path / "run" / f"step_{step:06d}") for step in (1, 2)]
+    assert [(body["step"], body["root"]) for body in entered] == [(reads.step, reads.root) for reads in kept if reads]
+    assert len(entered) == 2
 
 
 def test_what_may_not_be_trained_on_is_refused_with_owner_data_set_agreement_and_reason(trust, tmp_path):

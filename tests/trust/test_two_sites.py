@@ -203,4 +203,7 @@ def _check_record(site: Site) -> None:
         assert {one["decision"] for one in to_abroad} == {"refused"}
         # By Python, by C and from a child; what repeats within a second is one line with a count.
         assert sum(one.get("repeated", 1) for one in to_abroad) >= 3
+    acts = {one["body"]["request"]["act"] for one in entered if one["kind"] == "decision" and one["body"]["allowed"]}
+    # What was asked at both sites; site a exported besides, and site b's machine was cleared.
+    assert {"admit", "read", "train"} | {"a": {"export"}, "b": {"deploy"}}[site.trust.site] <= acts
     assert verify(ledger, trust=TrustStore.load(site.trust.path / "partners")).holds

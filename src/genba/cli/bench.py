@@ -15,7 +15,7 @@ from genba.bench.collect import collect as collect_episodes
 from genba.bench.results import Result
 from genba.bench.rollout import DEFAULT_EPISODES, roll_out
 from genba.cli.default_command import DefaultCommand
-from genba.cli.trust_option import TrustOption, add_trust_option
+from genba.cli.trust_option import TrustOption
 from genba.cli.vault_option import say_rules
 from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
@@ -32,7 +32,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Drive a machine with a policy in closed loop and keep the result: genba bench TASK --policy POLICY.",
 )
-add_trust_option(app)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from genba.data.vault import CATALOG_NAME
 from genba.errors import ConfigError, KeyUnavailableError, SandboxError
 from genba.trust.agreements import SITES_FILE
 from genba.trust.clerk import clerk
+from genba.trust.denied import KEY as DENIED
 from genba.trust.folder import CACHE_FOLDER, EGRESS_FOLDER, HOST_FILE, VARIABLE, TrustFolder
 from genba.trust.keys import FileKeys, KeyProvider, key_id
 from genba.trust.pkcs11 import keys_from_environment
@@ -54,8 +55,8 @@ COMMANDS: dict[str, str] = {
     "data compact": "--vault> --target",
     "data rebuild": "--vault>",
     "data export": "OUT^ --format --vault< --embodiment --task --episode --purpose",
-    "train run": "--vault< --out> --recipe --steps --stop-at --batch --share --embodiment --start-from< --seed --device "
-    "--leave-out-refused! --processes",
+    "train run": "--vault< --out> --recipe --steps --stop-at --batch --share --embodiment --start-from< "
+    "--resume-from< --attribute --seed --device --processes --leave-out-refused!",
     "train recipes": "",
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
@@ -68,13 +69,17 @@ COMMANDS: dict[str, str] = {
     "report readme": "",
     "report stores": "",
     "report readers": "",
+    "trust contribution": "RUN< --vault< --out^ --leakage! --no-leakage!",
 }
-#: nouns whose commands are never confined: they keep the rules, the keys and the ledger, or know no data
+#: nouns whose commands are confined only where ``COMMANDS`` names them: they keep the rules, the keys and the ledger, or know
+#: no data
 UNCONFINED = ("trust", "audit", "plan")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
 _ON_MACHINES = ("bench run", "bundle check", "bundle show")
+#: what torchrun tells its ranks
+_TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given
 _GIVEN = {"--vault": (os.environ.get("GENBA_VAULT") or "vault")}
 
@@ -128,7 +133,7 @@ def enter(arguments: Sequence[str]) -> list[str]:
         SandboxError: it was not run: the kernel cannot enforce, or it needs what no agreement allows.
     """
     arguments = list(arguments)
-    if not arguments or arguments[0] in UNCONFINED:
+    if not arguments or (arguments[0] in UNCONFINED and " ".join(arguments[:2]) not in COMMANDS):
         return arguments
     arguments, given, is_unenforced = _without_trust(arguments)
     if given:
@@ -169,6 +174,11 @@ def run_confined(trust: TrustFolder, words: Words, command: Sequence[str] | None
     """
     if "--ray" in words.flags:
         raise ConfigError("--ray: Ray's processes run outside of this command and cannot be confined; use --workers")
+    if _TORCHRUN in os.environ:
+        raise ConfigError(
+            f"{words.command}: started by torchrun outside of the sandbox, so its ranks could not reach each other; start them "
+            f"within: genba train run --processes N; or one rank per site, each with MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE"
+        )
     command = [sys.executable, *sys.orig_argv[1:]] if command is None else command
     terms = tuple(terms_of(trust, words))
     policy = _with_files(policy_of(trust, words, terms), trust, words, terms)
@@ -354,6 +364,8 @@ def _key_rules(keys: KeyProvider, terms: Iterable[Terms], *, is_storing: bool) -
                 keys.create(key)
         if isinstance(keys, FileKeys) and (path := keys.folder / f"{quote(key, safe='')}.key").exists():
             yield path_rule(path, f"key of {owner}/{dataset}")
+    if isinstance(keys, FileKeys) and (path := keys.folder / f"{quote(DENIED, safe='')}.key").exists():
+        yield path_rule(path, "key of the lists of what was withdrawn")
     if not isinstance(keys, FileKeys):
         for name in ("GENBA_PKCS11_LIBRARY", "GENBA_PKCS11_PIN_FILE", "SOFTHSM2_CONF"):
             if (given := os.environ.get(name)) and Path(given).exists():

@@ -19,7 +19,6 @@ from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.cli.data_import import Choices, import_into
 from genba.cli.data_upkeep import compact_shards, fsck, rebuild
 from genba.cli.data_view import view
-from genba.cli.trust_option import add_trust_option
 from genba.cli.vault_option import DEFAULT_PURPOSE, DEFAULT_VAULT, PurposeOption, VaultOption, say_rules
 from genba.data.catalog import EpisodeEntry
 from genba.data.vault import Vault
@@ -36,7 +35,6 @@ app = typer.Typer(
     "sealed under the owner's key. The same format comes from logs, from simulators and from machines at work.",
 )
 
-add_trust_option(app)
 for _command in (check, view, fsck, rebuild, export):
     app.command(_command.__name__)(_command)
 app.command("compact")(compact_shards)

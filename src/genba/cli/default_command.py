@@ -15,7 +15,5 @@ class DefaultCommand(TyperGroup):
     also_alone: ClassVar[bool] = False
 
     def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
-        meant = (
-            self.also_alone if not args else args[0] not in self.commands and args[0] not in ("--help", "-h", "--trust")
-        )
+        meant = self.also_alone if not args else args[0] not in self.commands and args[0] not in ("--help", "-h")
         return super().parse_args(ctx, [self.default, *args] if meant else args)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from genba.cli.trust_option import TrustOption, add_trust_option
+from genba.cli.trust_option import TrustOption
 from genba.cli.vault_option import say_rules
 from genba.data.mixture import Share
 from genba.data.vault import Vault
@@ -31,7 +31,6 @@ from genba.trust.folder import TrustFolder
 _SHARED_BY = ("owner", "task", "embodiment")
 
 app = typer.Typer(no_args_is_help=True, help="Train one model on everything in a vault.")
-add_trust_option(app)
 
 
 @app.command()
@@ -57,6 +56,14 @@ def run(
     start_from: Annotated[
         Path | None, typer.Option(help="A checkpoint, or a run's folder, whose weights and statistics to begin with.")
     ] = None,
+    resume_from: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint of another run to go on from exactly, e.g. the last one before a withdrawal."),
+    ] = None,
+    attribute: Annotated[
+        int,
+        typer.Option(min=0, help="Windows of each owner whose gradients are traced at each checkpoint; 0 for none."),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     leave_out_refused: Annotated[
@@ -75,7 +82,7 @@ def run(
     if device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     chosen = recipe(name)
-    changes: dict[str, object] = {"seed": seed}
+    changes: dict[str, object] = {"seed": seed, "attribute_windows": attribute}
     if steps is not None:
         changes["num_steps"] = steps
     if batch:
@@ -89,8 +96,14 @@ def run(
     found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
     start = statistics = None
     begun = checkpoint.newest(out)
+    if resume_from is not None and start_from is not None:
+        raise ConfigError(
+            "got --resume-from and --start-from, expected one: a whole state to go on from, or weights to begin with"
+        )
     if begun is not None:
         statistics = stored_statistics(begun)
+    elif resume_from is not None:
+        statistics = stored_statistics(resume_from)
     elif start_from is not None:
         start = start_from if (start_from / checkpoint.MANIFEST).is_file() else checkpoint.newest(start_from)
         if start is None:
@@ -102,8 +115,17 @@ def run(
         data = prepare(store, machines, chosen, statistics, leave_out_refused=leave_out_refused)
         for one in data.left_out:
             Console().print(f"left out: {one.num_episodes} episodes: {escape(one.reason)}", highlight=False)
-        extra = {"left_out": [dataclasses.asdict(one) for one in data.left_out]} if data.left_out else {}
-        train(chosen, data, out, device=device, start_from=start, stop_at=stop_at, extra=extra, trust=keeper)
+        train(
+            chosen,
+            data,
+            out,
+            device=device,
+            start_from=start,
+            resume_from=resume_from,
+            stop_at=stop_at,
+            extra={"left_out": [dataclasses.asdict(one) for one in data.left_out]} if data.left_out else {},
+            trust=keeper,
+        )
     if os.environ.get("RANK", "0") == "0":
         typer.echo(_about_passport(out, keeper), err=True)
 

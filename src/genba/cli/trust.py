@@ -14,7 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from genba.cli.trust_agreements import add_to as add_agreements
+from genba.cli.trust_contribution import add_to as add_contribution
 from genba.cli.trust_folder import add_to as add_folder
+from genba.cli.trust_withdraw import add_to as add_withdrawal
 from genba.errors import ConfigError, nearest
 from genba.trust.sandbox.log import SYNCS, Sync, read_log
 from genba.trust.sandbox.policy import Policy, parse_endpoint, path_rule
@@ -28,6 +30,8 @@ app = typer.Typer(
 )
 add_folder(app)
 add_agreements(app)
+add_withdrawal(app)
+add_contribution(app)
 
 SOURCE = "command line"
 

@@ -1,7 +1,6 @@
-"""By whose rules: ``--trust`` as nouns and their commands take it, and the head that is signed when a command ends.
+"""``--trust``, as every command that asks the trust folder takes it, and the head that is signed when a command ends.
 
-``genba NOUN --trust PATH COMMAND ...`` means what ``$GENBA_TRUST`` does, in every process that the command starts. A command that asks
-the folder itself takes ``--trust`` among its own options too.
+What it names is ``$GENBA_TRUST`` for every process that the command starts (``confined``).
 """
 
 from __future__ import annotations
@@ -21,20 +20,6 @@ TrustOption = Annotated[
     Path | None,
     typer.Option("--trust", envvar=VARIABLE, help="The trust folder; a machine's small one serves to drive it."),
 ]
-
-
-def add_trust_option(app: typer.Typer) -> None:
-    """Let a noun take ``--trust PATH`` before its command."""
-
-    @app.callback()
-    def _use(
-        trust: Annotated[
-            Path | None, typer.Option("--trust", help=f"Trust folder whose rules hold (or ${VARIABLE}).")
-        ] = None,
-    ) -> None:
-        if trust is not None:
-            # In the environment: workers and ranks are processes of their own.
-            os.environ[VARIABLE] = str(TrustFolder.open(trust).path)
 
 
 def sign_head() -> None:

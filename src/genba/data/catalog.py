@@ -218,6 +218,24 @@ class Catalog:
             connection.executemany("DELETE FROM episodes WHERE file = ?", old)
             connection.executemany("DELETE FROM shards WHERE file = ?", old)
 
+    def purge(self, owner: str, dataset: str) -> list[str]:
+        """Take an owner's data set out, rows of episodes whose shard is not known any more too.
+
+        Returns:
+            The ids of the episodes that were taken out.
+
+        Raises:
+            StorageError: the rows could not be deleted.
+        """
+        whose = (owner, dataset)
+        with self._connect() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            found = connection.execute(
+                "DELETE FROM episodes WHERE owner = ? AND dataset = ? RETURNING episode_id", whose
+            ).fetchall()
+            connection.execute("DELETE FROM shards WHERE owner = ? AND dataset = ?", whose)
+        return sorted(name for (name,) in found)
+
     def _insert(
         self,
         connection: sqlite3.Connection,
@@ -321,6 +339,8 @@ class Catalog:
         try:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as connection, connection:
                 self._is_new(connection)
+                # What is deleted is overwritten: a withdrawn episode's metadata and statistics do not stay in free pages.
+                connection.execute("PRAGMA secure_delete = ON")
                 yield connection
         except sqlite3.OperationalError as error:
             raise StorageError(f"{self.path}: {error}; check free space and permissions") from error

@@ -1,8 +1,9 @@
 """What a run really read: which shards, for what, and how many windows of whom; kept by the loader, committed by root.
 
-A run says at each checkpoint what it did so far, in four kinds that are told apart: a shard was ``opened`` (its clocks and
+A run says at each checkpoint what it did so far, in kinds that are told apart: a shard was ``opened`` (its clocks and
 decisions were read to find windows), is in the ``statistics`` that numbers are normalised by, was ``trained`` on (windows of it
-were used in a train step), or ``evaluated`` on (windows of it were used to measure losses). Windows are counted as trained
+were used in a train step), or ``evaluated`` on (windows of it were used to measure losses); or it is ``inherited``: the weights
+that the run began with depend on it. Windows are counted as trained
 when a train step gets them, as decoded when they are made: those made ahead and never used are in the second number only. The
 addresses (episode and time) of the windows of every range of train steps are digested per rank, in order.
 
@@ -29,11 +30,11 @@ from genba.trust.merkle import Frontier, leaf_hash
 
 FORMAT = "genba-reads@1"
 
-Use = Literal["opened", "statistics", "trained", "evaluated"]
+Use = Literal["opened", "statistics", "trained", "evaluated", "inherited"]
 #: what a shard may have been read for
 USES: tuple[str, ...] = get_args(Use)
 #: uses that the weights depend on
-SHAPING: tuple[Use, ...] = ("statistics", "trained")
+SHAPING: tuple[Use, ...] = ("statistics", "trained", "inherited")
 
 Counted = Literal["trained", "evaluated", "decoded"]
 COUNTED: tuple[str, ...] = get_args(Counted)
@@ -111,8 +112,9 @@ class Reads:
 
     @property
     def agreements(self) -> tuple[tuple[str, str, str], ...]:
-        """Owner, data set and agreement of everything that was read."""
-        return tuple(sorted({(s.owner, s.dataset, s.agreement) for s in self.shards}))
+        """Owner, data set and agreement of everything that was read here; what was inherited was read elsewhere."""
+        read = [s for s in self.shards if s.uses != ("inherited",)]
+        return tuple(sorted({(s.owner, s.dataset, s.agreement) for s in read}))
 
     @property
     def is_complete(self) -> bool:
@@ -240,6 +242,14 @@ class ReadRecord:
         with self._lock:
             for entry in entries:
                 self._uses.setdefault(_whose(entry), set()).add(use)
+
+    def inherit(self, parent: Reads) -> None:
+        """Record that the run began with the weights of another, and so depends on everything that they depend on."""
+        with self._lock:
+            for shard in parent.shards:
+                if set(shard.uses).intersection(SHAPING):
+                    key = (shard.owner, shard.dataset, shard.agreement, shard.shard)
+                    self._uses.setdefault(key, set()).add("inherited")
 
     def decoded(self, step: int, sources: Sequence[tuple[WindowSource, np.ndarray]]) -> None:
         """Record that the windows for a train step were made; they count as trained once ``used`` says so.

@@ -205,6 +205,22 @@ class Storage:
         with contextlib.suppress(FileNotFoundError):
             self._files.delete_file(f"{self._root}/{name}")
 
+    def erase(self, name: str) -> None:
+        """Delete a file for good: a local one is overwritten first, so that who has it mapped, or linked, loses it too.
+
+        In object storage it is deleted; a bucket that keeps versions must be told to forget them.
+
+        Raises:
+            StorageError: the system refused; the file may be overwritten already.
+        """
+        try:
+            if self.is_local:
+                erase_file(Path(self._root, name))
+            else:
+                self.remove(name)
+        except OSError as error:
+            raise StorageError(f"{self.place(name)}: could not be erased: {error}") from error
+
     def move(self, name: str, to: str) -> None:
         """Move a file within the vault.
 
@@ -231,6 +247,31 @@ def _host(endpoint: str, *, secure: bool) -> str:
     host = rest.partition("/")[0]
     port = 443 if scheme == "https" or (secure and not scheme) else 80
     return host if re.search(r":[0-9]+$", host) else f"{host}:{port}"
+
+
+def erase_file(path: Path) -> None:
+    """Overwrite a local file in place and delete it; one that is gone already is no error.
+
+    A file system that keeps old blocks (copy on write, snapshots, flash) may hold what was there still.
+
+    Raises:
+        OSError: the system refused.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            rest, zeros = os.fstat(descriptor).st_size, bytes(BLOCK_BYTES)
+            while rest > 0:
+                rest -= os.write(descriptor, zeros[:rest])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        path.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_durably(path: Path, data: pa.Buffer | bytes, *, replace: bool = False) -> None:

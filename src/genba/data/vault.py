@@ -9,6 +9,7 @@
       shards/.../<name>.key                                 a shard's data key wrapped anew, after a rotation
       set-aside/...                                         damaged shards, after a repair
       governed.toml                                         whose rules it stands under; none in an open vault
+      withdrawn/<name>.json                                 what was withdrawn and is not stored again (``withdrawn``)
 
 An episode is checked against its embodiment at the door and is either stored whole or not at all. Several processes
 may append at the same time. Blocks are sealed under the key of the episode's owner and data set unless whoever opens the
@@ -36,8 +37,9 @@ from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry, ShardEntry
 from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
-from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
+from genba.data.shard import PLAIN, SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
+from genba.data.withdrawn import Withdrawn
 from genba.errors import (
     ConfigError,
     CorruptShardError,
@@ -62,6 +64,11 @@ from genba.trust.pkcs11 import keys_from_environment
 
 CATALOG_NAME, GOVERNED_NAME = "catalog.sqlite", "governed.toml"
 SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
+
+
+def shard_folder(owner: str, dataset: str) -> str:
+    """Return the folder of an owner's data set, relative to the vault."""
+    return "/".join([SHARD_FOLDER, *(quote(part, safe="").replace(".", "%2E") for part in (owner, dataset))])
 
 
 def file_name(embodiment_id: str) -> str:
@@ -99,6 +106,7 @@ class Vault:
                 f"too; name another folder in $GENBA_KEYS"
             )
         self.catalog = Catalog(self.path / CATALOG_NAME)
+        self.withdrawn = Withdrawn(self.storage, self.keys)
         self.trust, self._purpose = trust or TrustFolder.from_environment(), purpose
         #: who is asked before data is used; None in an open vault
         self.gate: Gate | None = None
@@ -177,7 +185,8 @@ class Vault:
         Raises:
             SpecError: it does not fit its embodiment.
             DataError: an episode with this id is stored already.
-            PermissionDeniedError: the rules of a governed vault refuse it.
+            PermissionDeniedError: the rules of a governed vault refuse it; or it was withdrawn, by its data set's name or by what
+                it holds.
             KeyUnavailableError: its owner's key cannot be made, or was destroyed.
             StorageError: the disk refused; everything before is intact.
         """
@@ -190,6 +199,7 @@ class Vault:
                 f"{self.path}: episode {episode.metadata.episode_id!r} is stored already; give the new one another id"
             )
         streams = {name: encode(embodiment, name, stream, self.choices) for name, stream in episode.streams.items()}
+        self.withdrawn.refuse(embodiment, episode.metadata, episode.streams, streams)
         encoded = EncodedEpisode(episode.metadata, self.facts(episode), streams)
         shard, rows = self.write_shard([encoded], encrypt=self.choices.encrypt)
         try:
@@ -198,6 +208,13 @@ class Vault:
             # A process that was bringing the catalog up to date may have found the shard first.
             if self._is_catalogued(shard.file):
                 return
+            self.storage.remove(shard.file)
+            raise
+        try:
+            # Withdrawn while it was being stored: whoever purges has seen either the shard, or this.
+            self.withdrawn.refuse_name(episode.metadata)
+        except GenbaError:
+            self.catalog.forget([shard.file])
             self.storage.remove(shard.file)
             raise
 
@@ -243,8 +260,7 @@ class Vault:
             keys=self.shard_keys if encrypt else None,
         )
         data, places = shard_bytes(header, envelope, episodes)
-        folders = [quote(part, safe="").replace(".", "%2E") for part in (meta.owner, meta.dataset)]
-        file = "/".join([SHARD_FOLDER, *folders, file_name(meta.embodiment_id), name + SUFFIX])
+        file = f"{shard_folder(meta.owner, meta.dataset)}/{file_name(meta.embodiment_id)}/{name}{SUFFIX}"
         self.storage.write(file, data)
         shard = ShardEntry.of(file, header, digest_bytes(memoryview(data)), data.size)
         rows = [
@@ -371,11 +387,15 @@ class Vault:
 
         The rules of a governed vault are then asked for ``keep`` instead of reading for a purpose.
         """
-        if not isinstance(self.shard_keys, GatedKeys):
+        if self.gate is None:
             return self
         other = copy.copy(self)
-        other.shard_keys = self.shard_keys.to_keep()
+        other.shard_keys = GatedKeys(self.keys, self.gate, act="keep")
         return other
+
+    def keys_to_withdraw(self, keys: KeyProvider) -> KeyProvider | GatedKeys:
+        """Return ``keys`` so that they open what its owner withdraws, whether or not an agreement still holds."""
+        return keys if self.gate is None else GatedKeys(keys, self.gate, act="withdraw")
 
     def without_rules(self) -> Vault:
         """Return the same vault as it was before it was governed, for ``govern`` alone: what is bound to rules does not open."""
@@ -421,7 +441,8 @@ class Vault:
         """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.
 
         Args:
-            refused: where given, shards that are damaged, refused by rules, or whose key is not here are put here by file.
+            refused: where given, shards that are damaged, were withdrawn, refused by rules, or whose key is not here are put here
+                by file.
 
         Returns:
             How many episodes were added.
@@ -429,7 +450,8 @@ class Vault:
         Raises:
             CorruptShardError: a shard that is not whole, after all others were added; ``fsck`` lists them all.
             KeyUnavailableError: an owner's key is missing or was destroyed, after all others were added.
-            PermissionDeniedError: the rules of a governed vault refuse one, after all others were added.
+            PermissionDeniedError: a shard that somebody brought back after it was withdrawn, or that the rules of a governed
+                vault refuse, after all others were added.
         """
         self.catalog.create()
         names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}
@@ -443,6 +465,10 @@ class Vault:
             try:
                 opened = ShardFile(self.storage, name, keys=keys, whole=True)
                 found = list(opened.episodes())
+                if opened.header.cipher == PLAIN:
+                    # What was sealed and withdrawn has lost its key; nothing else keeps this out.
+                    for one, *_ in found:
+                        self._refuse_withdrawn(one)
             except (CorruptShardError, KeyUnavailableError, PermissionDeniedError) as error:
                 failed[name] = error
                 continue
@@ -464,6 +490,13 @@ class Vault:
         if failed and refused is None:
             raise next(iter(failed.values()))
         return added
+
+    def _refuse_withdrawn(self, shard: Shard) -> None:
+        if not self.withdrawn.lists():
+            return
+        embodiment = self.embodiment(shard.metadata.embodiment_id)
+        encoded = {name: stored.encoded() for name, stored in shard.streams.items()}
+        self.withdrawn.refuse(embodiment, shard.metadata, shard.episode().streams, encoded)
 
     def shard_names(self) -> list[str]:
         """Return every finished shard's file, relative to the vault, whether the catalog knows it or not."""

@@ -41,6 +41,8 @@ from genba.train.reads import READS_FILE, join_parts, write_part
 from genba.trust.digest import digest_json
 
 MANIFEST = "run.json"
+#: what ``run.json`` says of the weights that a run began with: the checkpoint, and the digest of its read record
+LINEAGE = "started_from"
 
 
 def architecture_digest(config: ModelConfig, embodiments: Mapping[str, Embodiment]) -> str:
@@ -133,6 +135,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ) from None
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path / MANIFEST}: not JSON ({error}); use an older checkpoint") from error
+
+
+def lineage_of(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of the weights that its run began with, as it stands in its manifest; nothing where none.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+    """
+    return {name: value for name, value in read_manifest(path).items() if name == LINEAGE}
 
 
 def embodiments_of(path: Path) -> list[Embodiment]:

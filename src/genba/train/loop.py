@@ -15,11 +15,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from genba.data.contribution import write_traced
 from genba.data.reads import ReadRecord
 from genba.errors import CheckpointError
 from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.train import checkpoint
+from genba.train.attribution import trace
 from genba.train.data import TrainingData
 from genba.train.loader import Batch, Loader
 from genba.train.mesh import make_mesh
@@ -46,6 +48,7 @@ def train(
     *,
     device: str = "cpu",
     start_from: Path | None = None,
+    resume_from: Path | None = None,
     stop_at: int | None = None,
     extra: Mapping[str, Any] | None = None,
     trust: TrustFolder | None = None,
@@ -55,6 +58,7 @@ def train(
     Args:
         device: ``"cpu"`` or ``"cuda"``; there is no silent choice.
         start_from: a checkpoint whose weights (not its optimizer) a new run begins with.
+        resume_from: a checkpoint of another folder that the run goes on from as if it were its own: weights, optimizer, step.
         stop_at: stop, with a checkpoint, after so many train steps; the schedule stays that of ``num_steps``.
         extra: what else the checkpoints shall say of themselves.
         trust: who makes each checkpoint's passport, and whose ledger gets that and what was read, by root.
@@ -80,15 +84,22 @@ def train(
     mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
     model = parallelize(model.to(device), mesh)
     optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
-    start, resume_from, read_before = 0, checkpoint.newest(folder), None
+    start, read_before, lineage = 0, None, {}
+    resume_from = checkpoint.newest(folder) or resume_from
     if resume_from is not None:
         start = int(checkpoint.load(resume_from, model=model, optimizer=optimizer, mean=mean)["step"])
         if start > recipe.num_steps:
             raise CheckpointError(f"{resume_from}: is past num_steps = {recipe.num_steps}; use another folder")
-        read_before = checkpoint.reads_of(resume_from)
+        read_before, lineage = checkpoint.reads_of(resume_from), checkpoint.lineage_of(resume_from)
         if issuer is not None:
             issuer.go_on_from(resume_from, _deployed(model, mean), is_parent=False)
     reads = data.reads(start=start, rank=rank, world_size=world_size, previous=read_before)
+    if start_from is not None and resume_from is None:
+        parent = checkpoint.reads_of(start_from)
+        origin = {"path": str(start_from), "reads": parent.digest if parent else ""}
+        lineage = {checkpoint.LINEAGE: origin | checkpoint.lineage_of(start_from)}
+        if parent is not None:
+            reads.inherit(parent)
     stop = recipe.num_steps if stop_at is None else min(stop_at, recipe.num_steps)
     loader = Loader(
         data.training,
@@ -104,7 +115,7 @@ def train(
     with Metrics(folder, num_steps=stop, start=start, silent=rank > 0) as metrics:
         model.train()
         waited_s, stepped_s, began_s = 0.0, 0.0, time.perf_counter()
-        asked_s = began_s
+        asked_s, traced_until = began_s, start
         for step, batch in loader.steps(start, stop):
             waited_s += time.perf_counter() - asked_s
             losses = train_step(model, optimizer, recipe, batch, step)
@@ -128,6 +139,11 @@ def train(
                 metrics.report(step, evaluate(model, data, recipe, device, reads))
                 mean.swap(model)
             if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == stop:
+                if recipe.attribute_windows:
+                    traced = trace(model, optimizer, recipe, data, reads, step=step + 1, before=traced_until)
+                    traced_until = step + 1
+                    if rank == 0:
+                        write_traced(folder, traced)
                 checkpoint.save(
                     folder,
                     step=step + 1,
@@ -135,7 +151,7 @@ def train(
                     optimizer=optimizer,
                     mean=mean,
                     statistics=data.statistics,
-                    extra=dict(extra or {}) | {"recipe": recipe.name, "seed": recipe.seed},
+                    extra=dict(extra or {}) | lineage | {"recipe": recipe.name, "seed": recipe.seed},
                     keep=recipe.keep,
                     reads=reads,
                     papers=None if issuer is None else partial(issuer.papers, _deployed(model, mean)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from genba.errors import ConfigError, PermissionDeniedError, nearest
 from genba.trust.decide import NS_PER_S
@@ -151,15 +151,16 @@ class Gate:
 class GatedKeys:
     """Owners' keys behind a gate."""
 
-    def __init__(self, keys: KeyProvider, gate: Gate, *, to_keep: bool = False) -> None:
+    def __init__(self, keys: KeyProvider, gate: Gate, *, act: Literal["read", "keep", "withdraw"] = "read") -> None:
         """Ask nothing yet.
 
         Args:
             keys: where they are.
             gate: whom to ask.
-            to_keep: whether what is stored is opened and sealed anew only, to keep it.
+            act: what shards are opened for. ``withdraw`` asks nobody, because the owner has spoken: it is in the ledger as a
+                withdrawal.
         """
-        self._keys, self.gate, self.is_to_keep = keys, gate, to_keep
+        self._keys, self.gate, self.act = keys, gate, act
 
     def to_open(self, holding: Holding) -> KeyProvider:
         """Return what unwraps the data keys of a holding's shards.
@@ -167,7 +168,8 @@ class GatedKeys:
         Raises:
             PermissionDeniedError: the rules refuse it.
         """
-        self.gate.require("keep" if self.is_to_keep else "read", holding)
+        if self.act != "withdraw":
+            self.gate.require(self.act, holding)
         return self._keys
 
     def to_seal(self, holding: Holding) -> KeyProvider:
@@ -176,9 +178,5 @@ class GatedKeys:
         Raises:
             PermissionDeniedError: the rules refuse it.
         """
-        self.gate.require("keep" if self.is_to_keep else "admit", holding)
+        self.gate.require("admit" if self.act == "read" else "keep", holding)
         return self._keys
-
-    def to_keep(self) -> GatedKeys:
-        """Return the same, to open and seal what is stored anew only."""
-        return GatedKeys(self._keys, self.gate, to_keep=True)
