@@ -12,7 +12,8 @@ import pytest
 from governed import FLEET as DRIVING
 from governed import MACHINE, episode, trust_folder
 from random_episodes import random_episode
-from withdrawing import FLEET, WORKS, make_trust, owned
+from withdrawing import FLEET as WITHDRAWN
+from withdrawing import WORKS, make_trust, owned
 
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -243,13 +244,13 @@ def test_a_withdrawn_data_set_is_gone_from_the_bucket_and_from_every_hosts_catal
     location, everything, tmp_path, monkeypatch
 ):
     here = Vault.open(location, create=True, embodiments=[everything], keys=FileKeys(tmp_path / "keys"))
-    here.append(owned(everything, 0, FLEET))
+    here.append(owned(everything, 0, WITHDRAWN))
     here.append(owned(everything, 1, WORKS))
     here_cache = here.path
     monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
     there = Vault.open(location, embodiments=[everything], keys=here.keys)
     opened = there.shard(there.entry("fleet/2026/000000"))
-    withdraw(make_trust(tmp_path / "trust"), *FLEET, Scope(keys=here.keys, vaults=(here,)))
+    withdraw(make_trust(tmp_path / "trust"), *WITHDRAWN, Scope(keys=here.keys, vaults=(here,)))
     assert [name for name in here.storage.names("") if "fleet" in name] == []
     assert b"fleet" not in (here_cache / "catalog.sqlite").read_bytes()
     # The other host has a shard open and its own catalog: it reads nothing more, and forgets when it next opens the vault.

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import governed
 import numpy as np
 import pytest
 import withdrawing
@@ -351,10 +352,27 @@ def test_an_episode_that_is_stored_while_it_is_withdrawn_is_taken_back(both, tru
 def test_two_at_once_are_one_after_the_other(both, trust):
     def meanwhile(step):
         if step == "purge":
-            with pytest.raises(ConfigError, match="another process withdraws this data set"):
+            with pytest.raises(ConfigError, match="another withdrawal runs"):
                 withdraw(trust, *FLEET, scope_of(both))
 
     assert withdraw(trust, *FLEET, scope_of(both), progress=meanwhile).is_new
+
+
+def test_what_broke_off_is_finished_where_it_began(both, trust, tmp_path):
+    class PowerCutError(Exception):
+        pass
+
+    def cut(step):
+        if step == "purge":
+            raise PowerCutError
+
+    shutil.copytree(both.path, tmp_path / "late")
+    late = open_vault(tmp_path / "late", both.keys.folder)
+    with pytest.raises(PowerCutError):
+        withdraw(trust, *FLEET, scope_of(both), progress=cut)
+    with pytest.raises(ConfigError, match=r"a withdrawal that broke off was of .*/vault, got .*/late; finish it"):
+        withdraw(trust, *FLEET, scope_of(late))
+    assert withdraw(trust, *FLEET, scope_of(both)).is_new and withdraw(trust, *FLEET, scope_of(late)).is_new
 
 
 #: of the writes that a withdrawal waits for, those at which it is killed here: primes, spread over all of them
@@ -409,3 +427,37 @@ def test_what_was_exported_is_refused_when_it_is_imported_again_in_that_format(b
     both.keep_embodiment(reader.embodiment(log))
     with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn by their owner"):
         both.append(read[0])
+
+
+def test_in_a_governed_vault_it_is_recognised_though_its_agreement_ended_and_every_vault_there_refuses_it(
+    tmp_path, monkeypatch
+):
+    # Keys of its own: what is destroyed here, other tests use.
+    monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "keys"))
+    trust, clock = governed.trust_folder(tmp_path / "trust"), governed.Clock(0)
+    fleet, arm = governed.FLEET, governed.ARM
+    vault = governed.governed_vault(tmp_path / "vault", trust, fleet, arm)
+    # Ten seconds: long enough to be told from others.
+    vault.append(governed.episode(7, fleet, num_steps=200))
+    # The fleet's agreement ends with 2030; nobody may open its data to use or keep them any more.
+    clock.set("2031-06-01")
+    late = governed.at(trust, clock)
+    ended = governed.opened(vault, "train", late)
+    with pytest.raises(PermissionDeniedError, match="Sample Fleet"):
+        ended.read("driving/000")
+    done = withdraw(late, *fleet[:2], scope_of(ended))
+    assert done.said["denied"]["unread"] == [] and done.said["denied"]["pieces"] > 0
+    assert [entry.metadata.owner for entry in ended.entries()] == [arm[0]] * 2
+    # Another vault of the same trust folder was not named, and learns of it from there.
+    other = governed.governed_vault(tmp_path / "other", late, arm)
+    again = governed.episode(7, fleet, num_steps=200)
+    disguised = replace(
+        again, metadata=replace(again.metadata, owner=arm[0], dataset=arm[1], agreement=arm[2], episode_id="x")
+    )
+    with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
+        other.append(disguised)
+    with pytest.raises(PermissionDeniedError, match="data set 'driving' of 'Sample Fleet' was withdrawn"):
+        other.append(again)
+    # Nobody else's data were opened for it.
+    opened = [e.body["request"] for e in read_entries(trust.ledger.folder) if e.kind == "decision"]
+    assert {r["owner"] for r in opened if r["act"] == "read"} == {fleet[0]}

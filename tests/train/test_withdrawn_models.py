@@ -9,10 +9,13 @@ import pytest
 import torch
 from carts import GUEST, KEEPER, MACHINE, give
 
+from genba.cli.bundle import export_run
 from genba.data.affected import find_models, last_clean
 from genba.data.vault import Vault
 from genba.data.withdraw import Scope, plan, withdraw
 from genba.errors import PassportError
+from genba.runtime.bundle import Bundle
+from genba.runtime.clearance import clear
 from genba.spec.statistics import Statistics
 from genba.train import checkpoint
 from genba.train.data import TrainingData, prepare
@@ -22,6 +25,7 @@ from genba.trust import passport
 from genba.trust.audit import read_entries, verify
 from genba.trust.folder import SAMPLES, TrustFolder
 from genba.trust.keys import FileKeys
+from genba.trust.machine import MachineTrust
 from genba.trust.withdrawal import read_receipt
 
 #: 8 windows per train step
@@ -190,3 +194,37 @@ def test_weights_go_where_that_is_asked_and_a_run_found_later_is_revoked_later(p
     assert states(place) == EXPECTED
     assert not withdraw(trust, *GUEST, scope, purge_weights=True).is_new
     assert read_receipt(second.receipt, trust.trust_store).said["entry"] == first.said["entry"]
+
+
+def test_a_machine_refuses_the_bundle_of_an_affected_model_and_takes_that_of_a_clean_one(place: Path):
+    trust, _, scope = opened(place)
+    for name, step in (("late", 12), ("early", 6)):
+        found = place / "runs" / "one" / f"step_{step:06d}"
+        export_run(found, [MACHINE.id], {MACHINE.id: place / "bundles" / name}, trust=trust)
+    (public,) = (trust.path / "partners").glob("*.pub")
+    machine = MachineTrust.create(place / "machine", party=trust.party, site=trust.site, believe=[public])
+    for name in ("late", "early"):
+        assert clear(Bundle.read(place / "bundles" / name), machine, record=False)
+    done = withdraw(trust, *GUEST, replace(scope, bundles=(place / "bundles",)))
+    bundles = [m for m in done.said["models"] if m["kind"] == "bundle"]
+    assert [m["path"] for m in bundles] == [str(place / "bundles" / "late")] and bundles[0]["weights"]
+    assert done.said["undecided"] == []
+    # The newest list goes to the machine, as every list does.
+    shutil.copy(trust.revocation_path, machine.path)
+    with pytest.raises(PassportError, match="was revoked: an owner withdrew data that it was trained on"):
+        clear(Bundle.read(place / "bundles" / "late"), machine, record=False)
+    assert clear(Bundle.read(place / "bundles" / "early"), machine, record=False)
+    # Without its passport a bundle is known by its weights, which are those of an affected checkpoint.
+    (place / "bundles" / "late" / passport.FILE).unlink()
+    (found,) = [
+        m for m in find_models(trust, *GUEST, runs=scope.runs, bundles=[place / "bundles"]) if m.path.name == "late"
+    ]
+    assert (found.state, found.passport) == ("affected", "") and "the same weights as" in found.reason
+
+
+def test_files_that_only_have_the_names_of_checkpoints_and_bundles_are_none(place: Path):
+    trust, _, _ = opened(place)
+    (place / "other").mkdir()
+    (place / "other" / "run.json").write_text('{"stages": []}')
+    (place / "other" / "manifest.json").write_text('["no table"]')
+    assert find_models(trust, *GUEST, runs=[place / "other"], bundles=[place / "other"]) == []

@@ -90,7 +90,7 @@ def run(
     if share:
         changes["shares"] = tuple(_share(text) for text in share)
     chosen = dataclasses.replace(chosen, **changes)  # type: ignore[arg-type]
-    store = Vault.open(vault, purpose="train")
+    store = Vault.open(vault, purpose="train", trust=TrustFolder.open(trust) if trust else None)
     say_rules(store, Console())
     known = store.catalog.embodiment_ids()
     found = embodiment or [i for i in known if any(e.num_windows for e in store.entries(embodiment_id=i))]
@@ -109,7 +109,6 @@ def run(
         if start is None:
             raise ConfigError(f"start_from: {start_from} holds no checkpoint")
         statistics = stored_statistics(start)
-    keeper = TrustFolder.open(trust) if trust else store.trust
     with process_group(device):
         machines = [store.embodiment(i) for i in found]
         data = prepare(store, machines, chosen, statistics, leave_out_refused=leave_out_refused)
@@ -124,10 +123,10 @@ def run(
             resume_from=resume_from,
             stop_at=stop_at,
             extra={"left_out": [dataclasses.asdict(one) for one in data.left_out]} if data.left_out else {},
-            trust=keeper,
+            trust=store.trust,
         )
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(_about_passport(out, keeper), err=True)
+        typer.echo(_about_passport(out, store.trust), err=True)
 
 
 @app.command()

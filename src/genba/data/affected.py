@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 from genba.data.reads import Reads
 from genba.errors import GenbaError
-from genba.trust import passport
+from genba.trust import passport, trained_on
 from genba.trust.audit import read_entries
 from genba.trust.folder import TrustFolder
 from genba.trust.trained_on import Claim, TrainedOn, check_set
 
-PASSPORT_FILE, SET_FILE, READS_FILE = "passport.json", "trained_on.json", "reads.json"
-CHECKPOINT_FILE, BUNDLE_FILE = "run.json", "manifest.json"
+READS_FILE, CHECKPOINT_FILE, BUNDLE_FILE = "reads.json", "run.json", "manifest.json"
+#: what only a checkpoint's, and only a bundle's, says: other files have these names too
+_CHECKPOINTS_ONLY, _BUNDLES_ONLY = "architecture", "weights_digest"
 #: what a checkpoint says of the weights that its run began with (``train.checkpoint``)
 BEGAN = "started_from"
 
@@ -65,8 +66,8 @@ def find_models(
     Raises:
         LedgerError: the ledger does not read.
     """
-    checkpoints = _below(runs, CHECKPOINT_FILE)
-    exported = [path for path in _below(bundles, BUNDLE_FILE) if "weights_digest" in _table(path, BUNDLE_FILE)]
+    checkpoints = _below(runs, CHECKPOINT_FILE, _CHECKPOINTS_ONLY)
+    exported = _below(bundles, BUNDLE_FILE, _BUNDLES_ONLY)
     if not checkpoints and not exported:
         return []
     records = {str(e.body.get("digest")) for e in read_entries(trust.ledger.folder) if e.kind == "read"}
@@ -129,7 +130,7 @@ def _judge_checkpoint(
 
 def _judge_bundle(trust: TrustFolder, path: Path, claim: bytes) -> Model:
     model = replace(_judge_passport(trust, path, claim), kind="bundle")
-    weights = str(_table(path, BUNDLE_FILE)["weights_digest"])
+    weights = f"sha256:{_table(path, BUNDLE_FILE)[_BUNDLES_ONLY]}"
     if model.weights and model.weights != weights:
         reason = f"its passport is for weights {model.weights}, these are {weights}"
         return replace(model, state="undecided", weights=weights, reason=reason)
@@ -139,14 +140,14 @@ def _judge_bundle(trust: TrustFolder, path: Path, claim: bytes) -> Model:
 def _judge_passport(trust: TrustFolder, path: Path, claim: bytes) -> Model:
     """Judge by the set that a passport commits to; undecided where there is none that holds."""
     model = Model(path=path, kind="bundle", state="undecided", reason="no read record and no passport")
-    if not (path / PASSPORT_FILE).is_file():
+    if not (path / passport.FILE).is_file():
         return model
     try:
-        envelope = passport.read(path / PASSPORT_FILE)
-        said, _ = passport.verify(envelope, trust.trust_store, place=str(path / PASSPORT_FILE))
+        envelope = passport.read(path / passport.FILE)
+        said, _ = passport.verify(envelope, trust.trust_store, place=str(path / passport.FILE))
         model = replace(model, weights=said.weights, passport=envelope.digest, parents=said.parents)
-        place = str(path / SET_FILE)
-        whole = TrainedOn.from_table(json.loads((path / SET_FILE).read_bytes()), place=place)
+        place = str(path / trained_on.FILE)
+        whole = TrainedOn.from_table(json.loads((path / trained_on.FILE).read_bytes()), place=place)
         if check_set(whole, said.trained_on, claim, place=place):
             return replace(model, state="affected", reason="its passport's set names the data set")
         return replace(model, state="clean", reason="its passport's set does not name the data set")
@@ -166,8 +167,9 @@ def _inherit(model: Model, by_weights: Mapping[str, Model]) -> Model:
     return model
 
 
-def _below(folders: Iterable[Path], name: str) -> list[Path]:
-    return sorted({path.parent for folder in folders for path in Path(folder).rglob(name)})
+def _below(folders: Iterable[Path], name: str, field: str) -> list[Path]:
+    found = {path.parent for folder in folders for path in Path(folder).absolute().rglob(name)}
+    return sorted(path for path in found if field in _table(path, name))
 
 
 def _table(path: Path, name: str) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def fingerprints(vault: Vault, held: Holding, keys: KeyProvider, unread: list[st
         if not name.endswith(SUFFIX):
             continue
         try:
-            shard_file = ShardFile(vault.storage, name, keys=vault.keys_to_withdraw(keys), whole=True)
+            under_rules = bool(ShardFile(vault.storage, name, keys=None).header.ledger)
+            opening = vault.keys_to_withdraw(keys) if under_rules else keys
+            shard_file = ShardFile(vault.storage, name, keys=opening, whole=True)
             for position in range(shard_file.num_episodes):
                 yield from _content(vault, shard_file.episode(position))
         except GenbaError:

@@ -39,7 +39,7 @@ from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import PLAIN, SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
-from genba.data.withdrawn import Withdrawn
+from genba.data.withdrawn import WITHDRAWALS, Withdrawn
 from genba.errors import (
     ConfigError,
     CorruptShardError,
@@ -106,7 +106,6 @@ class Vault:
                 f"too; name another folder in $GENBA_KEYS"
             )
         self.catalog = Catalog(self.path / CATALOG_NAME)
-        self.withdrawn = Withdrawn(self.storage, self.keys)
         self.trust, self._purpose = trust or TrustFolder.from_environment(), purpose
         #: who is asked before data is used; None in an open vault
         self.gate: Gate | None = None
@@ -114,6 +113,7 @@ class Vault:
         self.shard_keys: KeyProvider | GatedKeys = self.keys
         if (governed := self._governed()) is not None:
             self._stand_under(governed.ledger)
+        self.withdrawn = self._lists()
         self._embodiments = {embodiment.id: embodiment for embodiment in embodiments}
         self._opened: weakref.WeakValueDictionary[str, ShardFile] = weakref.WeakValueDictionary()
 
@@ -415,6 +415,11 @@ class Vault:
         """
         self.storage.write(GOVERNED_NAME, to_toml(Governed(ledger=gate.ledger_id)).encode(), replace=True)
         self.trust, self.gate, self.shard_keys = gate.trust, gate, GatedKeys(self.keys, gate)
+        self.withdrawn = self._lists()
+
+    def _lists(self) -> Withdrawn:
+        # Those of its own, and, where it stands under a trust folder, those of every withdrawal there.
+        return Withdrawn(self.storage, self.keys, self.gate.trust.path / WITHDRAWALS if self.gate else None)
 
     def _governed(self) -> Governed | None:
         size_bytes = self.storage.size_bytes(GOVERNED_NAME)

@@ -30,7 +30,7 @@ from genba.data.compact import alone
 from genba.data.purge import Holding, fingerprints, holding, purge
 from genba.data.storage import erase_file, write_durably
 from genba.data.vault import Vault
-from genba.data.withdrawn import FOLDER, SUFFIX
+from genba.data.withdrawn import FOLDER, SUFFIX, WITHDRAWALS
 from genba.errors import ConfigError, DataError
 from genba.trust import revocation
 from genba.trust.audit import read_entries
@@ -54,7 +54,7 @@ from genba.trust.withdrawal import (
     sign_receipt,
 )
 
-WITHDRAWALS, JOURNAL, RECEIPT, LOCK = "withdrawals", "journal.json", "receipt.json", "lock"
+JOURNAL, RECEIPT, LOCK = "journal.json", "receipt.json", "lock"
 FORMAT = "genba-withdrawal@1"
 #: files of a checkpoint that hold weights
 TENSORS = "*.distcp"
@@ -107,7 +107,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Withdrawn:
+class Outcome:
     """What a withdrawal came to."""
 
     receipt: Path
@@ -144,7 +144,7 @@ def withdraw(
     request: Envelope | None = None,
     purge_weights: bool = False,
     progress: Progress = lambda _: None,
-) -> Withdrawn:
+) -> Outcome:
     """Withdraw an owner's data set; go on where an earlier call broke off.
 
     Args:
@@ -154,7 +154,7 @@ def withdraw(
 
     Raises:
         SignatureError: a request that the owner did not sign for this; nothing is done then.
-        ConfigError: another process withdraws the same.
+        ConfigError: another withdrawal runs, or one of the same that broke off was of other vaults or folders.
         DataError: nothing of that name is anywhere, or a stored list or journal was changed.
         KeyUnavailableError, StorageError: a key provider or a disk refused; the same call goes on.
     """
@@ -168,19 +168,20 @@ def withdraw(
             f"{owner}/{dataset}: nothing of this data set in {', '.join(now.held) or 'no vault'} or in the models named; see: "
             f"genba data list"
         )
-    with _alone(folder):
-        journal = _Journal.open(journal_path, owner, dataset)
+    with _one_at_a_time(trust.path / WITHDRAWALS):
+        journal = _Journal.open(journal_path, owner, dataset, scope)
         left = [m.path for m in now.affected if str(m.path) not in journal.listed]
         if purge_weights:
             left += [m.path for m in now.affected if any(m.path.glob(TENSORS))]
         if journal.is_complete and now.is_done and not left:
             receipt = read_receipt(folder / RECEIPT, trust.trust_store)
-            return Withdrawn(receipt=folder / RECEIPT, said=receipt.said, is_new=False)
+            return Outcome(receipt=folder / RECEIPT, said=receipt.said, is_new=False)
         if journal.is_complete:
-            journal.next_round()
+            journal.next_round(scope)
+        journal.require_same(scope)
         _Round(trust, owner, dataset, scope, journal, folder, request, purge_weights, progress).run()
         receipt = read_receipt(folder / RECEIPT, trust.trust_store)
-        return Withdrawn(receipt=folder / RECEIPT, said=receipt.said, is_new=True)
+        return Outcome(receipt=folder / RECEIPT, said=receipt.said, is_new=True)
 
 
 def folder_of(trust: TrustFolder, owner: str, dataset: str) -> Path:
@@ -360,7 +361,7 @@ class _Journal:
         self._path, self._table = path, table
 
     @classmethod
-    def open(cls, path: Path, owner: str, dataset: str) -> _Journal:
+    def open(cls, path: Path, owner: str, dataset: str, scope: Scope) -> _Journal:
         """Read a journal, or begin one.
 
         Raises:
@@ -368,7 +369,7 @@ class _Journal:
         """
         if not path.exists():
             made = cls(path, {"format": FORMAT, "owner": owner, "dataset": dataset, "rounds": []})
-            made.next_round()
+            made.next_round(scope)
             return made
         try:
             table = json.loads(path.read_bytes())
@@ -409,10 +410,23 @@ class _Journal:
         """Whether the present round is done."""
         return STEPS[-1] in self.done
 
-    def next_round(self) -> None:
+    def next_round(self, scope: Scope) -> None:
         """Begin another round."""
-        self._table["rounds"].append({"done": [], "vaults": {}})
+        self._table["rounds"].append({"done": [], "scope": _places(scope), "vaults": {}})
         self.save()
+
+    def require_same(self, scope: Scope) -> None:
+        """Demand that a round is gone on with where it was begun.
+
+        Raises:
+            ConfigError: something that it began with is not named, or something else is.
+        """
+        begun, now = self.round["scope"], _places(scope)
+        if begun != now:
+            raise ConfigError(
+                f"{self._path}: a withdrawal that broke off was of {', '.join(begun) or 'no vault'}, got "
+                f"{', '.join(now) or 'no vault'}; finish it with what it began with, then withdraw from the rest"
+            )
 
     def vault(self, place: str) -> dict[str, Any]:
         """Return what is kept of one vault."""
@@ -440,15 +454,21 @@ def _digests(model: Model) -> Sequence[str]:
 
 
 def _place(vault: Vault) -> str:
-    return vault.storage.place("").rstrip("/") if vault.storage.is_local else vault.storage.location.partition("?")[0]
+    location = vault.storage.location
+    return str(Path(location).absolute()) if vault.storage.is_local else location.partition("?")[0]
+
+
+def _places(scope: Scope) -> list[str]:
+    return sorted([*map(_place, scope.vaults), *(str(path.absolute()) for path in (*scope.runs, *scope.bundles))])
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    # One of any data set: two at once would each sign the next list of revoked models.
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(f"{folder}: another process withdraws this data set; wait until it has ended") from None
+            raise ConfigError(f"{folder}: another withdrawal runs; wait until it has ended") from None
         yield

@@ -24,8 +24,8 @@ from genba.trust.denied import DeniedList
 from genba.trust.keys import KeyProvider
 
 FOLDER, SUFFIX = "withdrawn", ".json"
-#: the lists below a trust folder's ``withdrawals``
-BESIDE = "*/denied-*.json"
+#: where a trust folder keeps withdrawals, and the lists of each
+WITHDRAWALS, LISTS = "withdrawals", "*/denied-*.json"
 
 #: different pieces of one channel that must be withdrawn ones: at least, where they are half of it; and in any case
 LEAST, MANY = 4, 64
@@ -61,7 +61,7 @@ class Withdrawn:
                 size_bytes = self._storage.size_bytes(name) or 0
                 data = self._storage.open(name).view(0, size_bytes).tobytes()
                 self._lists[name] = DeniedList.from_bytes(data, self._keys, place=self._storage.place(name))
-        for path in sorted(self._beside.glob(BESIDE)) if self._beside else ():
+        for path in sorted(self._beside.glob(LISTS)) if self._beside else ():
             if str(path) not in self._lists:
                 self._lists[str(path)] = DeniedList.from_bytes(_read(path), self._keys, place=str(path))
         return list(self._lists.values())
