@@ -378,7 +378,7 @@ def test_override_skips_nothing_where_the_kernel_enforces(
     monkeypatch.setenv("GENBA_SANDBOX_UNENFORCED", "1")
     monkeypatch.setenv(RUN_VARIABLE, "run")
     asked = []
-    monkeypatch.setattr(confined, "run_confined", lambda trust, words: asked.append(words.command) or 7)
+    monkeypatch.setattr(confined, "run_confined", lambda trust, words, command: asked.append(words.command) or 7)
     with pytest.raises(SystemExit, match="7"):
         confined.enter(["report", "run", "--trust", str(trust.path)])
     assert asked == ["report page"]

@@ -28,7 +28,8 @@ SMALLEST = """
         share, demonstrations=2, corrections=1, episodes=1, batch=4, compared=("fixed_4n",)
     )
     demo.QUICK = dataclasses.replace(demo.QUICK, correct_at=(1,), steps=2, shares={"arm/grip@1": share})
-    main.main(["demo", "--quick", "--processes", "1", "--out", sys.argv[1]])
+    sys.argv[1:] = ["demo", "--quick", "--processes", "1", "--out", sys.argv[1]]
+    main.main()
 """
 
 

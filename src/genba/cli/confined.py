@@ -125,8 +125,12 @@ class Words:
         return next((value for one, value in reversed(self.options) if one == name), "")
 
 
-def enter(arguments: Sequence[str]) -> list[str]:
+def enter(arguments: Sequence[str], command: Sequence[str] | None = None) -> list[str]:
     """Return the arguments without ``--trust`` where the command is to be run here; else run it confined, and exit.
+
+    Args:
+        arguments: noun, command and its words.
+        command: what runs them; this very process's command line by default.
 
     Raises:
         ConfigError: a trust folder that is none, or a command that cannot be confined.
@@ -150,7 +154,7 @@ def enter(arguments: Sequence[str]) -> list[str]:
         out = Path(words.option("--out") or default_out(is_quick="--quick" in words.flags))
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         words = dataclasses.replace(words, paths=((">", str(out)),))
-        sys.exit(run_confined(demo_trust(out), words))
+        sys.exit(run_confined(demo_trust(out), words, command))
     folder = os.environ.get(VARIABLE)
     if not folder:
         return arguments
@@ -158,7 +162,7 @@ def enter(arguments: Sequence[str]) -> list[str]:
     if words.command in _ON_MACHINES and not (trust.path / SITES_FILE).exists():
         # A machine's own folder knows no sites and no agreements: there is nobody's data there.
         return arguments
-    sys.exit(run_confined(trust, words))
+    sys.exit(run_confined(trust, words, command))
 
 
 def run_confined(trust: TrustFolder, words: Words, command: Sequence[str] | None = None) -> int:

@@ -36,6 +36,8 @@ DECIDING = ("demo", "data", "train", "bench")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a ``GenbaError`` is one line on standard error and exit status 2."""
+    # Whoever calls this from a program of its own does not want all of that started again.
+    command = None if arguments is None else [sys.executable, "-m", "genba.cli.main", *arguments]
     arguments = sys.argv[1:] if arguments is None else arguments
     out, errors = Console(), Console(stderr=True)
     if arguments[:1] == ["--version"]:
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Not above: what it needs to know of agreements is not needed for help.
     confined = importlib.import_module("genba.cli.confined")
     try:
-        arguments = confined.enter(arguments)
+        arguments = confined.enter(arguments, command)
         app = importlib.import_module(COMMANDS[noun][0]).app
         app(args=arguments[1:], prog_name=f"genba {noun}")
     except GenbaError as error:

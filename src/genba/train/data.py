@@ -7,6 +7,7 @@ that a run reports belong to training. Statistics are measured on the first run 
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,12 +42,13 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """Mixtures over embodiments to train on and to evaluate on, and what numbers mean."""
+    """Mixtures over embodiments to train on and to evaluate on, and what numbers mean; and how long it took to find them."""
 
     embodiments: Mapping[str, Embodiment]
     statistics: Mapping[str, Statistics]
     training: Mixture
     evaluation: Mixture
+    prepared_s: float = 0.0
     #: the episodes that the statistics were measured on; none where they came from an earlier run
     measured_on: tuple[EpisodeEntry, ...] = ()
     #: what owners do not allow to be trained on, and was left out because that was asked for
@@ -92,6 +94,7 @@ def prepare(
         PermissionDeniedError: in a governed vault, an owner does not allow it; every one is named.
         DataError: an embodiment has no episodes to train or to evaluate on.
     """
+    began_s = time.perf_counter()
     known = {embodiment.id: embodiment for embodiment in embodiments}
     found: dict[str, Statistics] = {}
     measured_on: list[EpisodeEntry] = []
@@ -127,6 +130,7 @@ def prepare(
         found,
         Mixture(sources["training"], sizes, recipe.seed, recipe.shares),
         Mixture(sources["evaluation"], sizes, recipe.seed + 1),
+        time.perf_counter() - began_s,
         tuple(measured_on),
         left_out,
     )

@@ -81,9 +81,15 @@ class Loader:
         return out
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-        """Yield (train step, batch), the next ones being made meanwhile."""
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
-            waiting: dict[int, Future[Batch]] = {}
+        """Return an iterator over (train step, batch); the first ones are begun at once, the next ones while one is used."""
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        first = range(start, min(start + self.ahead + 1, stop))
+        return self._made(pool, {step: pool.submit(self.batch, step) for step in first}, start, stop)
+
+    def _made(
+        self, pool: ThreadPoolExecutor, waiting: dict[int, Future[Batch]], start: int, stop: int
+    ) -> Iterator[tuple[int, Batch]]:
+        with pool:
             for step in range(start, stop):
                 for coming in range(step, min(step + self.ahead + 1, stop)):
                     if coming not in waiting:

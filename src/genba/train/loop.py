@@ -70,29 +70,16 @@ def train(
         CheckpointError: a checkpoint of another architecture.
         PassportError: with ``trust``, a checkpoint to go on from that has no passport which holds.
     """
+    called_s = time.perf_counter()
     rank, world_size = _ranks()
     issuer = None if trust is None else Issuer(trust, recipe, data, device=device, world_size=world_size)
-    torch.manual_seed(recipe.seed)
-    model = WorldActionModel(recipe.model, list(data.embodiments.values()))
-    if start_from is not None and checkpoint.newest(folder) is None:
-        # A run that goes on from another one's weights goes on from those that were deployed.
-        mean = MeanWeights(model, recipe.mean_decay)
-        checkpoint.load(start_from, model=model, mean=mean)
-        mean.swap(model)
-        if issuer is not None:
-            issuer.go_on_from(start_from, f"sha256:{weights_digest(model)}", is_parent=True)
-    mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
-    model = parallelize(model.to(device), mesh)
-    optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
     start, read_before, lineage = 0, None, {}
     resume_from = checkpoint.newest(folder) or resume_from
     if resume_from is not None:
-        start = int(checkpoint.load(resume_from, model=model, optimizer=optimizer, mean=mean)["step"])
+        start = int(checkpoint.read_manifest(resume_from)["step"])
         if start > recipe.num_steps:
             raise CheckpointError(f"{resume_from}: is past num_steps = {recipe.num_steps}; use another folder")
         read_before, lineage = checkpoint.reads_of(resume_from), checkpoint.lineage_of(resume_from)
-        if issuer is not None:
-            issuer.go_on_from(resume_from, _deployed(model, mean), is_parent=False)
     reads = data.reads(start=start, rank=rank, world_size=world_size, previous=read_before)
     if start_from is not None and resume_from is None:
         parent = checkpoint.reads_of(start_from)
@@ -111,12 +98,32 @@ def train(
         device=torch.device(device),
         reads=reads,
     )
+    # The first batches are made while the model is: they open every episode that they touch for the first time.
+    batches = loader.steps(start, stop)
+    torch.manual_seed(recipe.seed)
+    model = WorldActionModel(recipe.model, list(data.embodiments.values()))
+    if start_from is not None and resume_from is None:
+        # A run that goes on from another one's weights goes on from those that were deployed.
+        mean = MeanWeights(model, recipe.mean_decay)
+        checkpoint.load(start_from, model=model, mean=mean)
+        mean.swap(model)
+        if issuer is not None:
+            issuer.go_on_from(start_from, f"sha256:{weights_digest(model)}", is_parent=True)
+    mesh = make_mesh(choose_layout(recipe.model, world_size), device) if recipe.sharded else None
+    model = parallelize(model.to(device), mesh)
+    optimizer, mean = make_optimizer(model, recipe), MeanWeights(model, recipe.mean_decay)
+    if resume_from is not None:
+        checkpoint.load(resume_from, model=model, optimizer=optimizer, mean=mean)
+        if issuer is not None:
+            issuer.go_on_from(resume_from, _deployed(model, mean), is_parent=False)
     windows = sum(recipe.batch_size(i) for i in data.embodiments)
     with Metrics(folder, num_steps=stop, start=start, silent=rank > 0) as metrics:
         model.train()
         waited_s, stepped_s, began_s = 0.0, 0.0, time.perf_counter()
+        # What the first report says once: how long it took from looking for windows to asking for the first batch.
+        once = {"startup_s": data.prepared_s + began_s - called_s}
         asked_s, traced_until = began_s, start
-        for step, batch in loader.steps(start, stop):
+        for step, batch in batches:
             waited_s += time.perf_counter() - asked_s
             losses = train_step(model, optimizer, recipe, batch, step)
             mean.update(model, step)
@@ -126,12 +133,12 @@ def train(
                 elapsed_s = time.perf_counter() - began_s
                 rate = windows * (step + 1 - start) / elapsed_s
                 # Of the time of the steps since the last report, without evaluations and checkpoints, what was waited.
-                values |= {
+                values |= once | {
                     "lr": recipe.learning_rate_at(step),
                     "samples_per_s": rate,
                     "data_wait": waited_s / stepped_s,
                 }
-                waited_s = stepped_s = 0.0
+                waited_s, stepped_s, once = 0.0, 0.0, {}
                 metrics.report(step, values)
                 metrics.advance(step, rate=rate, loss=values["loss"])
             if (step + 1) % recipe.evaluate_every == 0 or step + 1 == stop:
