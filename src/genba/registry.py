@@ -25,6 +25,14 @@ EMBODIMENTS: dict[str, str] = {
 TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+    "vehicle/red-light-runner@1": "genba.machines.vehicle.tasks:RED_LIGHT_RUNNER",
+    "vehicle/jaywalker@1": "genba.machines.vehicle.tasks:JAYWALKER",
+    "vehicle/occluded-pedestrian@1": "genba.machines.vehicle.tasks:OCCLUDED_PEDESTRIAN",
+    "vehicle/blocked-lane@1": "genba.machines.vehicle.tasks:BLOCKED_LANE",
+    "vehicle/lidar-drop-out@1": "genba.machines.vehicle.tasks:LIDAR_DROP_OUT",
+    "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
+    "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
+    "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
 }
 
