@@ -66,7 +66,7 @@ def test_every_channel_speaks(machine):
 def test_the_verifier_gives_every_metric(machine):
     found, env = machine
     policy = found.policies[found.expert](env)
-    step, buffer = env.reset(found.train_seeds[2]), StreamBuffer()
+    step, buffer = env.reset(_seeds(found)[2]), StreamBuffer()
     policy.reset(2)
     for _ in range(found.max_steps):
         buffer.append(step.samples)
