@@ -63,7 +63,7 @@ def test_rows_are_the_orders_that_may_still_be_moved() -> None:
 def test_the_teacher_goes_on_with_its_plan_while_the_plant_follows_it() -> None:
     env = FactoryEnv("5x50")
     step = env.reset(5)
-    expert = SearchExpert(env, num_moves=5000, num_warm_moves=1000)
+    expert = SearchExpert(env, num_moves=140, num_warm_moves=30)
     expert.reset(5)
     step = env.step(expert.act(observe(env.embodiment, step.samples, step.time_ns)).at(step.time_ns))
     planned_s = env.plan.start_s[env.situation().orders]
@@ -75,7 +75,7 @@ def test_the_teacher_goes_on_with_its_plan_while_the_plant_follows_it() -> None:
 def test_the_teacher_answers_for_a_plant_that_another_policy_steered() -> None:
     env = FactoryEnv("5x50")
     step = env.reset(5)
-    expert = SearchExpert(env, num_moves=5000, num_warm_moves=1000)
+    expert = SearchExpert(env, num_moves=140, num_warm_moves=30)
     expert.reset(5)
     observation = observe(env.embodiment, step.samples, step.time_ns)
     expert.act(observation)

@@ -66,6 +66,21 @@ def material_ready_s(i, part, part_quantity, claimed, supply_time_s, supply_tota
 
 
 @numba.njit(cache=True)
+def claims_ready_s(order, together, part, part_quantity, claimed, supply_time_s, supply_total):
+    """When each row's material is there: claimed one after the other in ``order``, or each as if it came first."""
+    claim = claimed.copy()
+    out = np.zeros(len(order), np.int64)
+    for i in order:
+        out[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
+        if together:
+            for j in range(part.shape[1]):
+                if part[i, j] < 0:
+                    break
+                claim[part[i, j]] += part_quantity[i, j]
+    return out
+
+
+@numba.njit(cache=True)
 def _run_plan(
     sequence, line,
     processing_time_s, family, weight, due_s, part, part_quantity, setup_s,

@@ -33,10 +33,12 @@ class Size:
     num_moves: int
 
 
-#: Name -> size. ``10x200`` is the task's.
+#: Name -> size, lines x orders.
 SIZES = {
     "5x50": Size(num_lines=5, num_orders=50, num_families=5, num_components=6, num_short=1, num_moves=5_000),
     "10x200": Size(num_lines=10, num_orders=200, num_families=8, num_components=6, num_short=2, num_moves=10_000),
+    "20x1000": Size(num_lines=20, num_orders=1000, num_families=10, num_components=6, num_short=4, num_moves=5_000),
+    "30x2000": Size(num_lines=30, num_orders=2000, num_families=10, num_components=6, num_short=4, num_moves=5_000),
 }
 
 #: Share of the horizon after which the supplier calls, that the shortage reaches, and by which deliveries slip.

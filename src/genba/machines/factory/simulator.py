@@ -35,7 +35,7 @@ class FactoryEnv:
             num_samples: 1 decodes a decision as it is; more decode it perturbed as well and keep the best by the
                 planner's own objective (``decoder.sample_decode``).
         """
-        self.embodiment = load_embodiment("factory/parallel-lines@1")
+        self.embodiment = load_embodiment("factory/parallel-lines@2")
         self.size = size
         self.num_samples = num_samples
         self._problem: Problem | None = None
