@@ -26,6 +26,8 @@ TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
+    "factory/events@1": "genba.machines.factory.tasks:EVENTS",
+    "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",

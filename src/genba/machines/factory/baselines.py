@@ -53,8 +53,7 @@ def right_shift(env: FactoryEnv) -> PlanPolicy:
     return PlanPolicy(
         env,
         "right_shift",
-        # the nominal starts: material is claimed in the order in which the old plan meant to use it
-        lambda env, situation: (env.nominal.start_s[situation.orders], env.nominal.line[situation.orders]),
+        lambda env, situation: (env.intended.start_s[situation.orders], env.intended.line[situation.orders]),
     )
 
 

@@ -53,7 +53,10 @@ class SearchExpert:
         if len(situation.orders) == 0:
             return self._env.plan
         starts = [best_of_atc(situation)[:2]]
-        plans = [plan for plan in (self._env.plan, self._plan) if plan is not None]
+        plans = [self._env.plan]
+        if self._plan is not None and len(self._plan.start_s) == len(self._env.plan.start_s):
+            # Where no order came in since, the plan of the last step may still be the best to begin with.
+            plans.append(self._plan)
         starts += [(plan.start_s[situation.orders], plan.line[situation.orders]) for plan in plans]
         sequences = [(by_start(start_s), line) for start_s, line in starts]
         sequence, line = min(sequences, key=lambda start: run_plan(situation, *start)[1])
@@ -69,6 +72,8 @@ class SearchExpert:
 
 def _follows(executed: Schedule, plan: Schedule, situation: Situation) -> bool:
     free = situation.orders
+    if len(executed.start_s) != len(plan.start_s):
+        return False
     return np.array_equal(executed.start_s[free], plan.start_s[free]) and np.array_equal(
         executed.line[free], plan.line[free]
     )

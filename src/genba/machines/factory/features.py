@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from genba.machines.factory.decoder import claims_ready_s
-from genba.machines.factory.problem import Schedule, Situation
+from genba.machines.factory.problem import Problem, Schedule, Situation
 from genba.machines.factory.search import best_of_atc
 
 #: Deliveries shown per component.
@@ -48,7 +48,6 @@ def _orders(situation: Situation, plans: Sequence[tuple[np.ndarray, np.ndarray]]
     shortest_s = np.where(eligible, situation.processing_time_s, np.iinfo(np.int64).max).min(1, initial=2**62)
     mean_s = situation.processing_time_s.sum(1) / np.maximum(eligible.sum(1), 1)
     due_in_s = situation.due_s - situation.now_s
-    late_component = (problem.late_time_s > problem.delivery_time_s) & (problem.late_time_s > situation.now_s)
     by_due = np.argsort(situation.due_s, kind="stable")
     material_by_due_s = _material_in_s(situation, by_due, together=True)
     columns = [
@@ -61,7 +60,7 @@ def _orders(situation: Situation, plans: Sequence[tuple[np.ndarray, np.ndarray]]
         _material_in_s(situation, rows, together=False),
         material_by_due_s,
         eligible.sum(1),
-        (_needs(situation) * np.any(late_component, axis=1)[None]).sum(1),
+        (_needs(situation) * _is_late(problem, situation.now_s)[None]).sum(1),
     ]
     for start_s, line in plans:
         end_s = start_s + situation.processing_time_s[rows, line]
@@ -92,7 +91,7 @@ def _lines(situation: Situation) -> np.ndarray:
 
 
 def _components(situation: Situation, event_known: bool) -> np.ndarray:
-    problem = situation.problem
+    problem, is_late = situation.problem, _is_late(situation.problem, situation.now_s)
     rows = []
     for k in range(problem.num_components):
         times_s, totals = situation.supply_time_s[k], situation.supply_total[k]
@@ -101,10 +100,18 @@ def _components(situation: Situation, event_known: bool) -> np.ndarray:
         arrival_in_s, quantity = np.full(NUM_ARRIVALS, np.nan), np.zeros(NUM_ARRIVALS)
         arrival_in_s[: len(coming)] = times_s[coming] - situation.now_s
         quantity[: len(coming)] = totals[coming] - totals[coming - 1]
-        slipped = (problem.late_time_s[k] > problem.delivery_time_s[k]) & (problem.late_time_s[k] > situation.now_s)
-        late = float(event_known and slipped.any())
+        late = float(event_known and is_late[k])
         rows.append([here, _needs(situation)[:, k].sum(), *arrival_in_s, *quantity, late])
     return np.array(rows, np.float32)
+
+
+def _is_late(problem: Problem, now_s: int) -> np.ndarray:
+    """Say of which components something that was planned is still to come late, smaller or out of quarantine."""
+    changed = (problem.late_time_s > problem.delivery_time_s) | (problem.late_quantity != problem.delivery_quantity)
+    found = (changed & (problem.late_time_s > now_s)).any(1)
+    for component, _, until_s, units in problem.holds:
+        found[component] |= units > 0 and until_s > now_s
+    return found
 
 
 def _needs(situation: Situation) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The factory's tasks: re-sequence parallel lines when deliveries slip, at four sizes.
 
-``SHORTAGE`` (10x200) and its smaller and larger sisters may be trained on; ``SHORTAGE_XL`` may not: it shows what is left at a
-size that no weights have seen.
+``SHORTAGE`` (10x200) and its smaller and larger sisters may be trained on, and so may ``EVENTS``, where six things happen one
+after the other. ``SHORTAGE_XL`` and ``TWO_AT_ONCE`` may not: they show what is left at a size and at events that no weights have seen.
 """
 
 from __future__ import annotations
@@ -91,5 +91,21 @@ SHORTAGE_XL = _task(
     "Thirty lines, two thousand orders, four components that slip; never trained on.",
     partial(FactoryEnv, "30x2000"),
     max_steps=100,
+    train_seeds=range(0),
+)
+
+EVENTS = _task(
+    "factory/events@1",
+    "Ten lines, two hundred orders. Six things happen one after the other: a delivery is late, cut, cancelled, a line breaks "
+    "down, a rush order comes in, stock goes into quarantine. A decision at each.",
+    partial(FactoryEnv, scenario="one_by_one"),
+    max_steps=60,
+)
+
+TWO_AT_ONCE = _task(
+    "factory/two-at-once@1",
+    "Ten lines, two hundred orders. Twice, two different things happen at the same moment; never trained on.",
+    partial(FactoryEnv, scenario="two_at_once"),
+    max_steps=60,
     train_seeds=range(0),
 )
