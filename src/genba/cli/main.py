@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("genba.cli.report", "Make one HTML page of everything that was measured."),
     "trust": ("genba.cli.trust", "Run a command that reaches what it may and nothing else; see what it tried."),
     "audit": ("genba.cli.audit", "Keep and check the ledger of what was decided and read; check models' passports."),
+    "factory": ("genba.cli.factory", "Check a plant's file."),
     "plan": ("genba.cli.plan", "Lay a model out over thousands of ranks without owning one."),
 }
 
