@@ -8,6 +8,7 @@ import json
 import time
 import uuid
 import webbrowser
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ from genba.floor.explain import moves, span
 from genba.floor.mqtt_node import SparkplugNode
 from genba.floor.opcua_server import OpcUaServer
 from genba.floor.plant import Plant
-from genba.floor.protocol import Floor
+from genba.floor.protocol import SensingFloor
 from genba.floor.sensors import EMBODIMENT_ID, SENSORS, SensorRecorder, Sensors
 from genba.floor.state import FloorState, begin
 from genba.floor.what_if import WhatIf, change_from_words, what_if
@@ -159,7 +160,7 @@ def report(
 ) -> None:
     """Tell a floor that something happened."""
 
-    async def tell(to: Floor) -> None:
+    async def tell(to: SensingFloor) -> None:
         change = _change(await to.snapshot(), delay, breakdown, rush, event)
         told = await to.report(event_id or uuid.uuid4().hex, change)
         Console().print(f"event {told.number} ({told.event_id}): {change}", highlight=False, soft_wrap=True)
@@ -200,7 +201,7 @@ def what_if_command(
                 webbrowser.open(page.resolve().as_uri())
         return found
 
-    async def ask_floor(to: Floor) -> None:
+    async def ask_floor(to: SensingFloor) -> None:
         found = ask(await to.snapshot())
         if write:
             told = await to.report(uuid.uuid4().hex, found.change)
@@ -228,7 +229,7 @@ def record(
     sink = Vault(vault)
     sink.keep_embodiment(load_embodiment(EMBODIMENT_ID))
 
-    async def listen(to: Floor) -> None:
+    async def listen(to: SensingFloor) -> None:
         recorder = SensorRecorder()
         until_s = time.monotonic() + seconds
         cut_s = min(until_s, time.monotonic() + episode_seconds)
@@ -254,7 +255,7 @@ def record(
     asyncio.run(_with_floor(floor, listen))
 
 
-async def _with_floor(address: str, use) -> None:  # type: ignore[no-untyped-def]
+async def _with_floor(address: str, use: Callable[[SensingFloor], Awaitable[None]]) -> None:
     opened = await connect(address)
     try:
         await use(opened)

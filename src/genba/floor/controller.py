@@ -92,7 +92,8 @@ class Controller:
     async def run(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Control the floor until ``until`` says so after an event, or for ever."""
         with Journal(self.journal) as journal:
-            self._journal, self._pending = journal, _pending(journal)
+            self._journal = journal
+            self._pending: NewPlan | None = _pending(journal)
             attempt = 0
             while not until():
                 try:

@@ -16,11 +16,9 @@ def draw_change(rng: np.random.Generator, state: FloorState) -> Change:
     Kinds that are not possible now (no delivery to come, nothing in stock, no units to spare) are passed over; a line can
     always stop.
     """
-    makers = [_delivery_late, _delivery_cut, _held, _added, _rushed]
-    for maker in (*rng.permutation(np.array(makers, object)), _line_down):
-        if rng.random() < 0.8 and (change := maker(rng, state)) is not None:
-            return change
-    return _line_down(rng, state)
+    makers = [_delivery_late, _delivery_cut, _held, _added, _rushed, _line_down]
+    drawn = (makers[i](rng, state) for i in rng.permutation(len(makers)))
+    return next(change for change in drawn if change is not None)
 
 
 def _delivery_late(rng: np.random.Generator, state: FloorState) -> Change | None:
@@ -92,7 +90,7 @@ def _rushed(rng: np.random.Generator, state: FloorState) -> Change | None:
     return OrderRushed(order=state.order_ids[i], due_s=state.now_s + int(rng.uniform(4, 12)) * HOUR_S, weight=8)
 
 
-def _line_down(rng: np.random.Generator, state: FloorState) -> Change:
+def _line_down(rng: np.random.Generator, state: FloorState) -> Change | None:
     m = int(rng.integers(state.problem.num_lines))
     return LineDown(line=state.line_names[m], until_s=state.now_s + int(rng.uniform(1, 6)) * HOUR_S)
 

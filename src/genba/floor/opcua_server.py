@@ -88,14 +88,18 @@ class OpcUaServer:
             if folder not in folders:
                 folders[folder] = await floor.add_folder(space, folder)
             node = await folders[folder].add_variable(
-                ua.NodeId(name, space), column, value, varianttype=_type_of(ua, value)
+                ua.NodeId(name, space), ua.QualifiedName(column, space), value, varianttype=_type_of(ua, value)
             )
             await self._add_unit(node, COLUMNS[name][0])
             self._nodes[name] = node
         # true while the columns are being changed: who reads them then reads again
-        self._changing = await folders["Plant"].add_variable(ua.NodeId("Plant/Changing", space), "Changing", False)
+        self._changing = await folders["Plant"].add_variable(
+            ua.NodeId("Plant/Changing", space), ua.QualifiedName("Changing", space), False
+        )
         newest = to_json(self.plant.events[-1]) if self.plant.events else ""
-        self._newest = await folders["Events"].add_variable(ua.NodeId("Events/Newest", space), "Newest", newest)
+        self._newest = await folders["Events"].add_variable(
+            ua.NodeId("Events/Newest", space), ua.QualifiedName("Newest", space), newest
+        )
         text, number = ua.VariantType.String, ua.VariantType.UInt64
         for method, call, inputs in (
             ("WritePlan", self._write, [text]),
@@ -107,7 +111,9 @@ class OpcUaServer:
             folder = await floor.add_folder(space, "Sensors")
             for name, sensor in SENSORS.items():
                 node = await folder.add_variable(
-                    ua.NodeId(f"Sensors/{name}", space), name, [0.0] * self.plant.state.problem.num_lines
+                    ua.NodeId(f"Sensors/{name}", space),
+                    ua.QualifiedName(name, space),
+                    [0.0] * self.plant.state.problem.num_lines,
                 )
                 await self._add_unit(node, sensor.unit)
                 self._nodes[f"Sensors/{name}"] = node
