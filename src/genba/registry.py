@@ -15,7 +15,7 @@ from genba.errors import RegistryError, nearest
 EMBODIMENTS: dict[str, str] = {
     "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
-    "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
+    "factory/parallel-lines@2": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
     "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
     "factory/line-sensors@1": "genba.floor:line_sensors.toml",
@@ -27,6 +27,11 @@ TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
+    "factory/events@1": "genba.machines.factory.tasks:EVENTS",
+    "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
+    "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
+    "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
+    "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
 }
 
 #: Reader name -> the ``Reader`` class.

@@ -17,6 +17,7 @@ from torch import Tensor
 from genba.data.mixture import Mixture
 from genba.model.config import ModelConfig
 from genba.spec.embodiment import Embodiment
+from genba.spec.normalise import crop_rows
 from genba.train.draws import draw
 
 Batch = dict[str, dict[str, Tensor]]
@@ -53,8 +54,9 @@ class Loader:
         """Make the batch of one train step: embodiment id -> name -> tensor with this rank's share."""
         out: Batch = {}
         for embodiment_id, arrays in self.mixture.batch(step, self.rank, self.world_size).items():
-            arrays = crop(arrays) | draw(
-                self.embodiments[embodiment_id],
+            embodiment = self.embodiments[embodiment_id]
+            arrays = crop_rows(embodiment, crop(arrays)) | draw(
+                embodiment,
                 self.config,
                 seed=self.seed,
                 step=step,
