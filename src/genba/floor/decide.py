@@ -16,18 +16,16 @@ import numpy as np
 from genba.errors import ConfigError, nearest
 from genba.floor.state import FloorState
 from genba.guard import for_embodiment
-from genba.machines.factory.decoder import ATC, EDD, FIFO, WSPT, decode, run_plan, run_rule
+from genba.machines.factory.anytime import AnytimeScheduler, Propose
+from genba.machines.factory.decoder import ATC, EDD, FIFO, WSPT, as_decision, run_rule
 from genba.machines.factory.features import channels
 from genba.machines.factory.problem import Situation
-from genba.machines.factory.search import anneal, best_of_atc, by_start
+from genba.machines.factory.search import best_of_atc
 from genba.spec.action import Action
 from genba.spec.observation import observe
 from genba.spec.protocols import Guard
 from genba.spec.streams import ragged
 from genba.spec.units import to_ns
-
-#: Moves of the search between two looks at the clock; some 10 ms at 150 free orders.
-MOVES_AT_ONCE = 2_000
 
 Planned = tuple[np.ndarray, np.ndarray]
 
@@ -55,27 +53,18 @@ class RuleDecider:
 
 
 class SearchDecider:
-    """The best of twenty rules, annealed for as long as there is time."""
+    """Rules, then local search from the best of them, for as long as there is time."""
 
     name = "search"
 
     def decide(self, state: FloorState, *, deadline_s: float) -> Planned:
-        """Return the best plan found in 0.8 of ``deadline_s``, which leaves time to check and to write it."""
-        until_s = time.thread_time() + 0.8 * deadline_s
-        situation = state.situation()
-        start_s, line, _ = best_of_atc(situation)
-        sequence, part = by_start(start_s), 0
-        while time.thread_time() < until_s and len(sequence) > 1:
-            # cool from the start: measured better than a long search's temperature in this little time
-            sequence, line, _ = anneal(
-                situation, sequence, line, num_moves=MOVES_AT_ONCE, seed=part, hot=0.003, cold=0.0003
-            )
-            part += 1
-        return run_plan(situation, sequence, line)[0], line
+        """Return the best plan found within ``deadline_s``."""
+        return _in_time(state, deadline_s, None)
 
 
 class BundleDecider:
-    """A deployed model: it sees what the factory's embodiment shows and answers with scores, which are decoded.
+    """A deployed model: it sees what the factory's embodiment shows and answers with scores, which are decoded; local
+    search goes on from there for as long as there is time.
 
     Args:
         folder: of the bundle.
@@ -91,14 +80,17 @@ class BundleDecider:
         from genba.runtime.policy import EnginePolicy
         from genba.spec.embodiment import load_embodiment
 
-        self.embodiment = load_embodiment("factory/parallel-lines@1")
+        self.embodiment = load_embodiment("factory/parallel-lines@2")
         self._policy = EnginePolicy(OnnxEngine(Bundle.read(folder, self.embodiment)))
         self._guard: Guard = for_embodiment(self.embodiment)
         self.name = f"bundle {folder.name}"
 
     def decide(self, state: FloorState, *, deadline_s: float) -> Planned:
-        """Return what the model's scores decode to, or the plan in force where the guard refuses them."""
-        situation, time_ns = state.situation(), to_ns(float(state.now_s))
+        """Return the best plan found within ``deadline_s``, the model's among its starts unless the guard refuses it."""
+        return _in_time(state, deadline_s, lambda situation: self._scores(state, situation))
+
+    def _scores(self, state: FloorState, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        time_ns = to_ns(float(state.now_s))
         rows = channels(situation, state.schedule)
         streams = {name: ragged([time_ns], [values]) for name, values in rows.items()}
         observation = observe(self.embodiment, streams, time_ns, "")
@@ -106,12 +98,17 @@ class BundleDecider:
         assert proposed is not None
         choices = self._guard.check(Action(choices=proposed.choices), observation).action.choices
         if not choices:
-            return _as_it_is(state, situation)
-        num_lines = state.problem.num_lines
-        start_s, line, _ = decode(
-            situation, np.asarray(choices["sequence"]), np.asarray(choices["line"])[:, :num_lines]
-        )
-        return start_s, line
+            # nothing of it is used: the standing plan, which the scheduler has already, as if the model had said it
+            return as_decision(*_as_it_is(state, situation), state.problem.num_lines)
+        return np.asarray(choices["sequence"]), np.asarray(choices["line"])[:, : state.problem.num_lines]
+
+
+def _in_time(state: FloorState, deadline_s: float, propose: Propose | None) -> Planned:
+    # CPU time: on a busy computer a decision is late, never worse
+    scheduler = AnytimeScheduler(state.schedule, clock=time.thread_time)
+    situation = state.situation()
+    schedule = scheduler.decide(situation, deadline_s, propose)
+    return schedule.start_s[situation.orders], schedule.line[situation.orders]
 
 
 def _as_it_is(state: FloorState, situation: Situation) -> Planned:

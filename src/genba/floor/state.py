@@ -136,7 +136,10 @@ def _change_delivery(state: FloorState, change: DeliveryChanged, where: str) -> 
             )
         quantity[k, change.delivery] = change.quantity
         problem = _with_delivery(
-            replace(problem, delivery_quantity=quantity), k, announced - change.quantity, change.rest_time_s
+            replace(problem, delivery_quantity=quantity, late_quantity=quantity),
+            k,
+            announced - change.quantity,
+            change.rest_time_s,
         )
     return replace(state, problem=problem)
 
@@ -198,6 +201,7 @@ def _add_order(state: FloorState, change: OrderAdded, where: str) -> FloorState:
             weight=np.append(problem.weight, change.weight),
             due_s=np.append(problem.due_s, change.due_s),
             requirement=np.concatenate([problem.requirement, need[None]]),
+            known_from_s=np.append(problem.known_from_s, state.now_s),
         ),
         order_ids=(*state.order_ids, change.order),
         schedule=Schedule(np.append(state.schedule.start_s, last_s), np.append(state.schedule.line, line)),
@@ -220,10 +224,12 @@ def _with_delivery(problem: Problem, k: int, quantity: int, time_s: int) -> Prob
     column = np.zeros((problem.num_components, 1), np.int64)
     quantities, times_s = column.copy(), column.copy()
     quantities[k], times_s[k] = quantity, time_s
+    announced = np.concatenate([problem.delivery_quantity, quantities], 1)
     return replace(
         problem,
         delivery_time_s=np.concatenate([problem.delivery_time_s, times_s], 1),
-        delivery_quantity=np.concatenate([problem.delivery_quantity, quantities], 1),
+        delivery_quantity=announced,
+        late_quantity=announced,
         late_time_s=np.concatenate([problem.late_time_s, times_s], 1),
     )
 
@@ -231,7 +237,7 @@ def _with_delivery(problem: Problem, k: int, quantity: int, time_s: int) -> Prob
 def _released(state: FloorState) -> FloorState:
     """Take those of the next half hour's orders off their places that cannot start as planned any more."""
     problem, start_s = state.problem, state.schedule.start_s.copy()
-    soon = is_committed(state.schedule, state.now_s) & (start_s > state.now_s)
+    soon = is_committed(problem, state.schedule, state.now_s) & (start_s > state.now_s)
     stands = soon & (start_s < state.down_until_s[state.schedule.line])
     claimed = problem.requirement[start_s <= state.now_s].sum(0)
     for i in np.flatnonzero(soon)[np.argsort(start_s[soon], kind="stable")]:
