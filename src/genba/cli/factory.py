@@ -33,7 +33,6 @@ from genba.floor.state import FloorState, begin
 from genba.floor.what_if import WhatIf, change_from_words, what_if
 from genba.machines.factory.generator import generate
 from genba.report.gantt import write_gantt
-from genba.spec.embodiment import load_embodiment
 from genba.spec.episode import EpisodeMetadata
 
 app = typer.Typer(no_args_is_help=True, help="Run a factory floor, re-sequence one, ask what would happen if.")
@@ -108,7 +107,7 @@ def run(
     floor: FloorOption,
     journal: Annotated[Path, typer.Option(help="Where the controller remembers; the same again goes on.")],
     policy: PolicyOption = "search",
-    deadline: Annotated[float, typer.Option(min=0.001, help="CPU time of a decision, in seconds.")] = 0.25,
+    deadline: Annotated[float, typer.Option(min=0.001, help="Time for a decision, in seconds.")] = 0.25,
     plans: Annotated[int, typer.Option(min=0, help="End after this many plans in force; 0: never.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Append each plan's times and costs here, one JSON object a line.")
@@ -178,7 +177,7 @@ def what_if_command(
     rush: RushOption = None,
     event: EventOption = None,
     policy: PolicyOption = "search",
-    deadline: Annotated[float, typer.Option(min=0.001, help="CPU time of the decision, in seconds.")] = 1.0,
+    deadline: Annotated[float, typer.Option(min=0.001, help="Time for the decision, in seconds.")] = 1.0,
     show: Annotated[int, typer.Option(min=0, help="How many moved orders to list.")] = 10,
     page: Annotated[Path | None, typer.Option(help="Write both plans as an interactive page.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
@@ -226,8 +225,7 @@ def record(
     site: Annotated[str, typer.Option(help="Where the floor is.")] = "floor",
 ) -> None:
     """Record a floor's sensors into a vault, each at its own rate and on its own clock."""
-    sink = Vault(vault)
-    sink.keep_embodiment(load_embodiment(EMBODIMENT_ID))
+    sink = Vault.open(vault, create=True)
 
     async def listen(to: SensingFloor) -> None:
         recorder = SensorRecorder()

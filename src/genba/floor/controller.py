@@ -76,7 +76,7 @@ class Controller:
         connect: opens a new connection to the floor.
         decider: who decides.
         journal: the file in which it remembers.
-        deadline_s: CPU time of a decision, seconds.
+        deadline_s: for a decision, seconds.
         on_written: called with each plan that went into force.
         on_trouble: called with a sentence about what went wrong and was survived.
     """

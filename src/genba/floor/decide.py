@@ -6,7 +6,6 @@ things as they are is not taken. Read next: ``controller``, which asks.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +35,7 @@ class Decider(Protocol):
     name: str
 
     def decide(self, state: FloorState, *, deadline_s: float) -> Planned:
-        """Return ``start_s`` and ``line``, int64 ``[free]``, within ``deadline_s`` seconds of CPU time."""
+        """Return ``start_s`` and ``line``, int64 ``[free]``, within ``deadline_s`` seconds."""
         ...
 
 
@@ -104,8 +103,8 @@ class BundleDecider:
 
 
 def _in_time(state: FloorState, deadline_s: float, propose: Propose | None) -> Planned:
-    # CPU time: on a busy computer a decision is late, never worse
-    scheduler = AnytimeScheduler(state.schedule, clock=time.thread_time)
+    # the wall's clock: on a busy computer a decision is worse, never late
+    scheduler = AnytimeScheduler(state.schedule)
     situation = state.situation()
     schedule = scheduler.decide(situation, deadline_s, propose)
     return schedule.start_s[situation.orders], schedule.line[situation.orders]

@@ -83,7 +83,7 @@ class SensorRecorder:
     def __init__(self) -> None:
         self.embodiment: Embodiment = load_embodiment(EMBODIMENT_ID)
         self._recorder = Recorder(self.embodiment)
-        self._width = {channel.name: len(channel.dimension) for channel in self.embodiment.telemetry}
+        self._width = {channel.name: len(channel.dimensions) for channel in self.embodiment.telemetry}
         self.num_samples = 0
 
     def add(self, name: str, time_ns: int, values: list[float]) -> None:

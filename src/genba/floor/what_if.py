@@ -48,7 +48,7 @@ def what_if(state: FloorState, change: Change, decider: Decider, *, deadline_s: 
         state: the floor.
         change: what would happen now.
         decider: who would decide.
-        deadline_s: CPU time of the decision, seconds.
+        deadline_s: for the decision, seconds.
 
     Raises:
         SpecError: the change does not fit the floor, or the decider's plan breaks a rule of the plant.
