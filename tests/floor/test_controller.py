@@ -2,9 +2,8 @@ import asyncio
 import json
 
 import numpy as np
-import pytest
 
-from genba.errors import ConfigError, FloorError
+from genba.errors import FloorError
 from genba.floor.controller import Controller
 from genba.floor.decide import decider
 from genba.floor.draw import draw_change
@@ -151,8 +150,3 @@ def test_a_decision_dearer_than_the_plan_in_force_is_not_taken(plant, tmp_path):
 
     asyncio.run(story())
     assert seen[0].cost_after_s == seen[0].cost_before_s
-
-
-def test_an_unknown_policy_is_refused_with_the_nearest_name():
-    with pytest.raises(ConfigError, match="did you mean 'search'"):
-        decider("serch")

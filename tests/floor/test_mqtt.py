@@ -172,6 +172,37 @@ def test_sensors_keep_their_sources_clock_behind_a_broker(plant, address):
 
 
 @needs_broker
+def test_a_broker_that_is_killed_and_comes_back_loses_nothing(tmp_path, free_port, start):
+    address, journal = f"mqtt://127.0.0.1:{free_port}/genba/floor", tmp_path / "floor.jsonl"
+
+    def broker():
+        return subprocess.Popen([MOSQUITTO, "-p", str(free_port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    async def report(event_id) -> None:
+        for _ in range(20):
+            try:
+                floor = await SparkplugFloor.connect(address)
+                break
+            except FloorError:
+                await asyncio.sleep(0.2)
+        await floor.report(event_id, LineDown(line="line-0", until_s=10**6))
+        await floor.close()
+
+    first = broker()
+    start("floor", "--mqtt", address, "--size", "5x50", "--seed", "1", "--journal", str(journal))
+    asyncio.run(report("e0"))
+    kill(first)
+    second = broker()
+    try:
+        asyncio.run(report("e1"))
+    finally:
+        kill(second)
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line["event"]["event_id"] for line in lines if line["kind"] == "event"] == ["e0", "e1"]
+    assert sum(line["kind"] == "session" for line in lines) >= 2
+
+
+@needs_broker
 def test_a_node_that_is_killed_is_known_to_be_dead_and_comes_back_with_everything(tmp_path, address, start):
     journal = tmp_path / "floor.jsonl"
     serve = ("floor", "--mqtt", address, "--size", "5x50", "--seed", "1", "--journal", str(journal))

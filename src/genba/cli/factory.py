@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genba.data.vault import Vault
-from genba.errors import ConfigError
+from genba.errors import ConfigError, FloorError
 from genba.floor.connect import connect
 from genba.floor.controller import Controller, Written
 from genba.floor.decide import decider
@@ -38,6 +38,9 @@ from genba.report.gantt import write_gantt
 from genba.spec.episode import EpisodeMetadata
 
 app = typer.Typer(no_args_is_help=True, help="Run a factory floor, re-sequence one, ask what would happen if.")
+
+#: Before a node asks its broker again, seconds.
+BROKER_PAUSE_S = 1.0
 
 FloorOption = Annotated[str, typer.Option(help="opc.tcp://HOST:PORT or mqtt://HOST:PORT/GROUP/NODE.")]
 PolicyOption = Annotated[str, typer.Option(help="A rule (atc, edd, ...), 'search', or the folder of a bundle.")]
@@ -77,10 +80,6 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         if opcua is not None:
             await stack.enter_async_context(OpcUaServer(plant, opcua, sensors=sensors))
-        node = None
-        if mqtt is not None:
-            number = plant.begin_session()
-            node = await stack.enter_async_context(SparkplugNode(plant, mqtt, birth_number=number, sensors=sensors))
         state = plant.state
         Console().print(
             f"floor: {state.problem.num_lines} lines, {state.problem.num_orders} orders, event {state.newest_event}, "
@@ -88,13 +87,22 @@ async def _serve(
             highlight=False,
             soft_wrap=True,
         )
-        drawing = asyncio.create_task(_draw_events(plant, events_every_s)) if events_every_s else None
-        if node is not None:
-            await node.wait()
-        elif drawing is not None:
-            await drawing
-        else:
-            await asyncio.Event().wait()
+        tasks = [asyncio.create_task(_be_node(plant, mqtt, sensors))] if mqtt is not None else []
+        if events_every_s:
+            tasks.append(asyncio.create_task(_draw_events(plant, events_every_s)))
+        # whichever fails ends the floor; without any the server runs until it is interrupted
+        await (asyncio.gather(*tasks) if tasks else asyncio.Event().wait())
+
+
+async def _be_node(plant: Plant, mqtt: str, sensors: Sensors | None) -> None:
+    """Be a node at the broker, again and again: a broker that is gone comes back, and the plant goes on meanwhile."""
+    while True:
+        try:
+            async with SparkplugNode(plant, mqtt, birth_number=plant.begin_session(), sensors=sensors) as node:
+                await node.wait()
+        except FloorError as error:
+            Console().print(f"trouble: {error}", highlight=False, soft_wrap=True)
+            await asyncio.sleep(BROKER_PAUSE_S)
 
 
 async def _draw_events(plant: Plant, every_s: float) -> None:

@@ -17,7 +17,7 @@ class LocalFloor:
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
         self._queue: asyncio.Queue[FloorEvent] = asyncio.Queue()
-        plant.listen(self._queue.put_nowait)
+        self._stop_listening = plant.listen(self._queue.put_nowait)
 
     async def snapshot(self) -> FloorState:
         """Return the plant's state, which is a value."""
@@ -41,4 +41,5 @@ class LocalFloor:
         return self._plant.report(event_id, change)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Listen no longer."""
+        self._stop_listening()

@@ -75,13 +75,14 @@ class SparkplugNode:
             await self._birth()
         except self._aiomqtt.MqttError as error:
             raise failure(self.address.text, error) from error
-        self.plant.listen(self._announced.put_nowait)
+        self._stop_listening = self.plant.listen(self._announced.put_nowait)
         self._tasks = [asyncio.create_task(self._serve()), asyncio.create_task(self._announce())]
         if self._sensors is not None:
             self._tasks += [asyncio.create_task(self._measure(name)) for name in SENSORS]
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stop_listening()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

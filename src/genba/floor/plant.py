@@ -54,9 +54,10 @@ class Plant:
         for number, line in enumerate(self._journal.lines[1:], 2):
             self._remember(line, where=f"{journal}: line {number}")
 
-    def listen(self, listener: Callable[[FloorEvent], None]) -> None:
-        """Call ``listener`` with every event from now on."""
+    def listen(self, listener: Callable[[FloorEvent], None]) -> Callable[[], None]:
+        """Call ``listener`` with every event from now on, until what is returned is called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def begin_session(self) -> int:
         """Return how many sessions at a broker there were before this one, and count it."""
