@@ -6,6 +6,8 @@ the gap on mk10 after 6 s is 34 % instead of 15 %), and the rule's schedule as h
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ortools.sat.python import cp_model
 
@@ -31,8 +33,8 @@ def solve(shop: JobShop, *, limit_s: float, seed: int = 0, workers: int = 2) -> 
     start = [model.new_int_var(0, horizon, f"start_{i}") for i in range(num_ops)]
     end = [model.new_int_var(0, horizon, f"end_{i}") for i in range(num_ops)]
     makespan = model.new_int_var(0, horizon, "makespan")
-    on: list[list[tuple[int, object, object]]] = [[] for _ in range(num_machines)]
-    literals: list[list[tuple[int, object]]] = []
+    on: list[list[tuple[int, Any, Any]]] = [[] for _ in range(num_machines)]
+    literals: list[list[tuple[int, Any]]] = []
     for i in range(num_ops):
         able = [int(m) for m in np.flatnonzero(shop.time[i])]
         literals.append([(m, model.new_bool_var(f"{i}_on_{m}")) for m in able])

@@ -37,7 +37,7 @@ def measure(paths: Sequence[Path], best_known: Path | None, limits_s: Sequence[f
         made["best of 4"] = min(made.values(), key=lambda found: found[2])
         for limit_s in limits_s:
             made[f"CP-SAT {limit_s:g} s"] = solve(shop, limit_s=limit_s)
-        makespan = {name: verify(shop, start, machine) for name, (start, machine, _) in made.items()}
+        makespan = {name: verify(shop, start.tolist(), machine.tolist()) for name, (start, machine, _) in made.items()}
         rows.append({"instance": shop.name, "best_known": bounds.get(shop.name), "makespan": makespan})
     return rows
 
