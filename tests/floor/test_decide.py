@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genba.errors import ConfigError
+from genba.errors import ConfigError, GenbaError, PassportError
 from genba.floor.admission import objections
 from genba.floor.controller import plan_for
 from genba.floor.decide import RULES, best_of, decider
@@ -35,13 +35,20 @@ def bundle(tmp_path_factory):
 
 
 def test_a_bundle_decides_on_a_floor_of_another_size_and_its_plans_are_admissible(bundle, plant):
-    who = decider(str(bundle))
+    who = decider(str(bundle), acts=False)
     assert who.name == "bundle factory"
     rng = np.random.default_rng(0)
     for number in range(4):
         plant.report(f"e{number}", draw_change(rng, plant.state))
         planned = who.decide(plant.state, deadline_s=0.2)
         assert plant.write(plan_for(plant.state, *planned, decision_id=f"d{number}")).outcome == "accepted"
+
+
+def test_a_bundle_that_nobody_vouches_for_does_not_act_on_a_floor(bundle, tmp_path):
+    with pytest.raises(PassportError, match="no bundle acts on it unchecked; name the machine's trust folder"):
+        decider(str(bundle))
+    with pytest.raises(GenbaError, match=r"passport|trust"):
+        decider(str(bundle), trust=tmp_path)
 
 
 @pytest.mark.parametrize("name", [*RULES, "search"])

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from genba.cli.trust_option import TrustOption
 from genba.data.vault import Vault
 from genba.errors import ConfigError, FloorError
 from genba.floor.connect import connect
@@ -117,6 +118,7 @@ def run(
     floor: FloorOption,
     journal: Annotated[Path, typer.Option(help="Where the controller remembers; the same again goes on.")],
     policy: PolicyOption = "search",
+    trust: TrustOption = None,
     deadline: Annotated[float, typer.Option(min=0.001, help="Time for a decision, in seconds.")] = 0.25,
     plans: Annotated[int, typer.Option(min=0, help="End after this many plans in force; 0: never.")] = 0,
     out: Annotated[
@@ -149,7 +151,7 @@ def run(
 
     controller = Controller(
         connect=lambda: connect(floor),
-        decider=decider(policy),
+        decider=decider(policy, trust=trust),
         journal=journal,
         deadline_s=deadline,
         on_written=written,
@@ -187,6 +189,7 @@ def what_if_command(
     rush: RushOption = None,
     event: EventOption = None,
     policy: PolicyOption = "search",
+    trust: TrustOption = None,
     deadline: Annotated[float, typer.Option(min=0.001, help="Time for the decision, in seconds.")] = 1.0,
     show: Annotated[int, typer.Option(min=0, help="How many moved orders to list.")] = 10,
     page: Annotated[Path | None, typer.Option(help="Write both plans as an interactive page.")] = None,
@@ -201,7 +204,7 @@ def what_if_command(
 
     def ask(state: FloorState) -> WhatIf:
         change = _change(state, delay, breakdown, rush, event)
-        found = what_if(state, change, decider(policy), deadline_s=deadline)
+        found = what_if(state, change, decider(policy, trust=trust, acts=write), deadline_s=deadline)
         _show(found, show)
         if page is not None:
             write_gantt(page, found.before, found.after, title=found.title)

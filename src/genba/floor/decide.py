@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from genba.errors import ConfigError, nearest
+from genba.errors import ConfigError, PassportError, nearest
 from genba.floor.state import FloorState
 from genba.guard import for_embodiment
 from genba.machines.factory.anytime import AnytimeScheduler, Propose
@@ -25,6 +25,7 @@ from genba.spec.observation import observe
 from genba.spec.protocols import Guard
 from genba.spec.streams import ragged
 from genba.spec.units import to_ns
+from genba.trust.machine import MachineTrust
 
 Planned = tuple[np.ndarray, np.ndarray]
 
@@ -67,25 +68,44 @@ class BundleDecider:
 
     Args:
         folder: of the bundle.
+        trust: the machine's trust folder, which decides whether the bundle may act, and goes on deciding.
+        acts: whether its plans go into force anywhere; where they only answer a question, nothing is checked without a
+            trust folder.
 
     Raises:
         BundleError: it is damaged, or made for another machine.
+        PassportError: it may not act here, or would act unchecked: a floor may be a real one.
+        GenbaError: as ``genba.runtime.clearance.clear`` says.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, trust: Path | None = None, acts: bool = True) -> None:
         # runs with onnxruntime, which a floor that is planned by rules does without
         from genba.runtime.bundle import Bundle
+        from genba.runtime.clearance import clear
         from genba.runtime.engine import OnnxEngine
         from genba.runtime.policy import EnginePolicy
         from genba.spec.embodiment import load_embodiment
 
         self.embodiment = load_embodiment("factory/parallel-lines@2")
-        self._policy = EnginePolicy(OnnxEngine(Bundle.read(folder, self.embodiment)))
+        bundle = Bundle.read(folder, self.embodiment)
+        if acts and trust is None:
+            raise PassportError(
+                f"{folder}: a floor may be a real one, so no bundle acts on it unchecked; name the machine's trust folder "
+                "(--trust)"
+            )
+        self._clearance = None if trust is None else clear(bundle, MachineTrust(trust)).__enter__()
+        self._policy = EnginePolicy(OnnxEngine(bundle))
         self._guard: Guard = for_embodiment(self.embodiment)
         self.name = f"bundle {folder.name}"
 
     def decide(self, state: FloorState, *, deadline_s: float) -> Planned:
-        """Return the best plan found within ``deadline_s``, the model's among its starts unless the guard refuses it."""
+        """Return the best plan found within ``deadline_s``, the model's among its starts unless the guard refuses it.
+
+        Raises:
+            PassportError: the bundle lost its leave to act; the plan in force stays.
+        """
+        if self._clearance is not None and self._clearance.refusal:
+            raise PassportError(self._clearance.refusal)
         return _in_time(state, deadline_s, lambda situation: self._scores(state, situation))
 
     def _scores(self, state: FloorState, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
@@ -124,19 +144,24 @@ RULES: dict[str, Callable[[Situation], Planned]] = {
 }
 
 
-def decider(name: str) -> Decider:
+def decider(name: str, *, trust: Path | None = None, acts: bool = True) -> Decider:
     """Return who is called ``name``: a rule, ``search``, or the folder of a bundle.
+
+    Args:
+        name: who.
+        trust, acts: of a bundle, as ``BundleDecider`` says.
 
     Raises:
         ConfigError: neither.
         BundleError: a bundle that cannot be used here.
+        PassportError: a bundle that may not act here.
     """
     if name in RULES:
         return RuleDecider(name, RULES[name])
     if name == "search":
         return SearchDecider()
     if Path(name).is_dir():
-        return BundleDecider(Path(name))
+        return BundleDecider(Path(name), trust=trust, acts=acts)
     raise ConfigError(
         f"policy: got {name!r}, expected the folder of a bundle or a known name{nearest(name, [*RULES, 'search'])}"
     )
