@@ -7,7 +7,7 @@ from genba.errors import FloorError
 from genba.floor.controller import Controller
 from genba.floor.decide import decider
 from genba.floor.draw import draw_change
-from genba.floor.events import LineDown
+from genba.floor.events import LineDown, from_json
 from genba.floor.local import LocalFloor
 from genba.floor.plant import Plant
 
@@ -64,12 +64,13 @@ def test_every_event_is_answered_once_on_a_connection_that_loses_repeats_and_reo
             plant.report(f"e{number}", draw_change(rng, plant.state))
             await asyncio.sleep(0.01)
         # whoever lost the last event learns of it when something else happens
-        plant.report("last", draw_change(rng, plant.state))
+        counts = controller.counts
         for number in range(200):
-            if plant.state.answers == plant.state.newest_event:
+            met = counts.duplicates and counts.gaps and counts.repeated and counts.connections > 1
+            if met and plant.state.answers == plant.state.newest_event:
                 break
             await asyncio.sleep(0.05)
-            if number % 10 == 9:
+            if number % 5 == 0:
                 plant.report(f"nudge{number}", draw_change(rng, plant.state))
         await until(task, lambda: plant.state.answers == plant.state.newest_event)
 
@@ -150,3 +151,24 @@ def test_a_decision_dearer_than_the_plan_in_force_is_not_taken(plant, tmp_path):
 
     asyncio.run(story())
     assert seen[0].cost_after_s == seen[0].cost_before_s
+
+
+def test_a_message_that_cannot_be_read_is_told_and_what_it_was_about_is_answered(plant, tmp_path):
+    class Garbled(LocalFloor):
+        async def events(self):
+            async for event in super().events():
+                if event.number == 1:
+                    from_json("{", where="Events/Newest")
+                yield event
+
+    troubles: list[str] = []
+    controller = control(plant, tmp_path / "c.jsonl", Garbled, on_trouble=troubles.append)
+
+    async def story() -> None:
+        task = asyncio.create_task(controller.run())
+        await asyncio.sleep(0.05)
+        plant.report("a", LineDown(line="line-0", until_s=plant.state.now_s + 60))
+        await until(task, lambda: plant.state.answers == 1)
+
+    asyncio.run(story())
+    assert troubles[0].startswith("Events/Newest: not an event in JSON")

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from genba.config import build
-from genba.errors import FloorError, SpecError
+from genba.errors import ConfigError, FloorError, SpecError
 from genba.floor.admission import objections
 from genba.floor.decide import Decider, best_of
 from genba.floor.events import FloorEvent
@@ -94,23 +94,26 @@ class Controller:
         with Journal(self.journal) as journal:
             self._journal = journal
             self._pending: NewPlan | None = _pending(journal)
-            attempt = 0
+            self._attempt = 0
             while not until():
                 try:
                     floor = await self.connect()
                     self.counts.connections += 1
-                    attempt = 0
                     async with contextlib.aclosing(_Closing(floor)):
                         await self._follow(floor, until)
-                except FloorError as error:
+                except (FloorError, ConfigError, SpecError) as error:
                     self.on_trouble(str(error))
-                    await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
-                    attempt += 1
+                    # a message that cannot be read is as good as lost: the next snapshot holds what it was about; it
+                    # may come again at once, so that is no reason for haste
+                    turn = self._attempt if isinstance(error, FloorError) else len(PAUSES_S)
+                    await asyncio.sleep(PAUSES_S[min(turn, len(PAUSES_S) - 1)])
+                    self._attempt += 1
 
     async def _follow(self, floor: Floor, until: Callable[[], bool]) -> None:
         # listening begins before the snapshot, so that nothing falls between the two
         events = floor.events()
         state = await self._settle(floor, await floor.snapshot())
+        self._attempt = 0
         async for event in events:
             if until():
                 return
