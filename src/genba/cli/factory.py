@@ -1,4 +1,4 @@
-"""``genba factory``: run a factory floor, re-sequence one, ask what would happen if."""
+"""``genba factory``: run a factory floor, re-sequence one, ask what would happen if, check a plant's file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from genba.cli.factory_check import check
 from genba.cli.trust_option import TrustOption
 from genba.data.vault import Vault
 from genba.errors import ConfigError, FloorError
@@ -39,6 +40,7 @@ from genba.report.gantt import write_gantt
 from genba.spec.episode import EpisodeMetadata
 
 app = typer.Typer(no_args_is_help=True, help="Run a factory floor, re-sequence one, ask what would happen if.")
+app.command()(check)
 
 #: Before a node asks its broker again, seconds.
 BROKER_PAUSE_S = 1.0

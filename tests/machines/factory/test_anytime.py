@@ -75,6 +75,21 @@ def test_a_proposal_is_taken_where_it_is_better() -> None:
     assert stages["proposal"].cost_s == cost_of(better)
 
 
+def test_a_search_begins_at_the_proposal_even_where_a_rule_costs_less_and_never_ends_dearer_than_the_rule() -> None:
+    """Soft scores without any information cost more than a rule: what is searched from them is still never put in force dearer."""
+
+    def propose(situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(situation.orders)), np.zeros(situation.processing_time_s.shape)
+
+    scheduler = AnytimeScheduler(NOMINAL, clock=ticking(0.0001))
+    after = scheduler.decide(EVENT, 0.02, propose)
+    names = [stage.name for stage in scheduler.stages]
+    assert names == ["right shift", "rules", "proposal", "varied", "search"]
+    assert cost_of(after) <= scheduler.stages[1].cost_s
+    assert scheduler._proposed is not None
+    assert scheduler._proposed[2] > scheduler.stages[1].cost_s
+
+
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_proposal_for_another_situation_is_passed_over_and_named(rows: int) -> None:
     scheduler = AnytimeScheduler(NOMINAL, clock=ticking(0.0001))

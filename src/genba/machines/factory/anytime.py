@@ -6,7 +6,10 @@ place:
 1. right shift: the standing plan, every order as early as line and material allow (microseconds);
 2. dispatching rules, one at a time while there is time (``search.ATC_GRID``);
 3. a proposal from outside, a network's or a person's: scores that the decoder turns into a plan, as it is and varied;
-4. local search from the best of these until the deadline.
+4. local search until the deadline, from the proposal where there is one, else from the best of these.
+
+A proposal is searched from even where a rule's plan costs less: on twenty lines the plans of a network of a million weights
+cost 13 % more than the best of twenty rules and after 50 ms of search 11 % less than a search from those.
 
 It imports no model: ``propose`` is any callable. What a stage costs is learnt from its last runs, and a stage that
 would not end in time is not begun. Read next: ``local_search``.
@@ -23,7 +26,7 @@ import numpy as np
 from genba.errors import SpecError, VerificationError
 from genba.machines.factory.decoder import ATC, decode, run_plan, run_rule, variants
 from genba.machines.factory.feasibility import fault
-from genba.machines.factory.local_search import LocalSearch
+from genba.machines.factory.local_search import COLD, HOT, LocalSearch
 from genba.machines.factory.problem import Schedule, Situation, merge
 from genba.machines.factory.search import ATC_GRID, by_start
 
@@ -33,6 +36,10 @@ Propose = Callable[[Situation], tuple[np.ndarray, np.ndarray]]
 
 #: ``start_s``, ``line`` of the free orders and what they cost.
 Plan = tuple[np.ndarray, np.ndarray, int]
+
+#: First temperature of a search from a proposal (in mean weighted processing times) where less than ``SHORT_S`` are left and
+#: where more are; chosen on training seeds. Searches from rules take the default.
+HOT_SHORT, HOT_LONG, SHORT_S = 0.3, 1.0, 0.2
 
 #: Share of the deadline that varied decodings of a proposal may take.
 VARY_SHARE = 0.25
@@ -68,6 +75,8 @@ class AnytimeScheduler:
         #: stages of the last decision
         self.stages: list[Stage] = []
         self._clock, self._seed = clock, seed
+        self._best: Plan | None = None
+        self._proposed: Plan | None = None
         # what a stage took at its dearest, in seconds, by stage and size
         self._dearest_s: dict[tuple[str, int], float] = {}
 
@@ -88,7 +97,7 @@ class AnytimeScheduler:
         """
         self._began_s = self._clock()
         self._end_s = self._began_s + deadline_s - RESERVE_S - RESERVE_SHARE * deadline_s
-        self._situation, self._best, self.stages = situation, None, []
+        self._situation, self._best, self._proposed, self.stages = situation, None, None, []
         if len(situation.orders):
             start_s, line = self.schedule.start_s[situation.orders], self.schedule.line[situation.orders]
             pushed_s, cost_s = run_plan(situation, by_start(start_s), line)
@@ -118,19 +127,23 @@ class AnytimeScheduler:
         except SpecError as error:
             self._note("proposal", refused=str(error))
             return
+        self._proposed = plan
         self._offer("proposal", [plan])
         if (np.isfinite(line).sum(1) > 1).any():
             until_s = self._clock() + VARY_SHARE * (self._end_s - self._began_s)
             varied = variants(self._situation, sequence, line, seed=self._seed)
-            self._offer("varied", self._while_time("varied", varied, until_s))
+            self._proposed = min([plan, *self._while_time("varied", varied, until_s)], key=lambda found: found[2])
+            self._offer("varied", [self._proposed])
 
     def _search(self) -> None:
         left_s = self._end_s - self._clock()
         if left_s <= 0 or self._best is None:
             return
-        start_s, line, _ = self._best
+        start_s, line, _ = self._proposed or self._best
         search = LocalSearch(self._situation, by_start(start_s), line, seed=self._seed)
-        search.run_for(self._end_s - self._clock(), clock=self._clock)
+        warm = HOT_SHORT if left_s < SHORT_S else HOT_LONG
+        hot = HOT if self._proposed is None else warm
+        search.run_for(self._end_s - self._clock(), clock=self._clock, hot=hot, cold=COLD)
         # Read back by start, as a decision is: reservation in order of start is never worse.
         found_s, _ = run_plan(self._situation, search.sequence, search.line)
         again_s, cost_s = run_plan(self._situation, by_start(found_s), search.line)

@@ -35,8 +35,12 @@ class PlanPolicy:
 
     def act(self, observation: Observation) -> ActionChunk:
         """Answer with the rule's plan for the orders that are free now."""
-        start_s, line = self._planner(self._env, self._env.situation())
+        start_s, line = self.plan(self._env.situation())
         return answer(self._env, observation, start_s, line)
+
+    def plan(self, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``start_s`` and ``line`` int64 ``[free]`` of the rule's plan."""
+        return self._planner(self._env, situation)
 
 
 def answer(env: FactoryEnv, observation: Observation, start_s: np.ndarray, line: np.ndarray) -> ActionChunk:
