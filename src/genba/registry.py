@@ -18,6 +18,7 @@ EMBODIMENTS: dict[str, str] = {
     "factory/parallel-lines@2": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
     "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
+    "factory/line-sensors@1": "genba.floor:line_sensors.toml",
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
 }
 
