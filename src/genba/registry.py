@@ -13,7 +13,8 @@ from genba.errors import RegistryError, nearest
 
 #: Embodiment id -> the TOML file's package and name.
 EMBODIMENTS: dict[str, str] = {
-    "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
+    "arm/panda-grip@1": "genba.machines.arm:embodiment_1.toml",
+    "arm/panda-grip@2": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
@@ -23,10 +24,22 @@ EMBODIMENTS: dict[str, str] = {
 
 #: Task id -> the ``Task`` object.
 TASKS: dict[str, str] = {
-    "arm/grip@1": "genba.machines.arm.tasks:GRIP",
+    "arm/grip@1": "genba.machines.arm.tasks:GRIP_1",
+    "arm/grip@2": "genba.machines.arm.tasks:GRIP",
+    "arm/grip-heavy-filling@1": "genba.machines.arm.tasks:HEAVY_FILLING",
+    "arm/grip-slippery@1": "genba.machines.arm.tasks:SLIPPERY",
+    "arm/grip-cylinder@1": "genba.machines.arm.tasks:CYLINDER",
+    "arm/grip-off-centre@1": "genba.machines.arm.tasks:OFF_CENTRE",
+    "arm/grip-noisy@1": "genba.machines.arm.tasks:NOISY",
+    "arm/grip-dead-pad@1": "genba.machines.arm.tasks:DEAD_PAD",
+    "arm/grip-slow-gripper@1": "genba.machines.arm.tasks:SLOW_GRIPPER",
+    "arm/grip-knock@1": "genba.machines.arm.tasks:KNOCK",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
 }
+
+#: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
+HELD_OUT_TASKS: frozenset[str] = frozenset(task_id for task_id in TASKS if task_id.startswith("arm/grip-"))
 
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {

@@ -14,6 +14,7 @@ from genba.data.mixture import Mixture
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
 from genba.errors import DataError
+from genba.registry import HELD_OUT_TASKS
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import Normalizer
 from genba.spec.statistics import Statistics
@@ -51,7 +52,7 @@ def prepare(
         statistics: frozen ones of an earlier run; measured on the vault where None.
 
     Raises:
-        DataError: an embodiment has no episodes to train or to evaluate on.
+        DataError: an embodiment has no episodes to train or to evaluate on, or some of a task that is held out.
     """
     known = {embodiment.id: embodiment for embodiment in embodiments}
     found: dict[str, Statistics] = {}
@@ -59,6 +60,11 @@ def prepare(
     room = recipe.memory_bytes // max(2 * len(known), 1)
     for embodiment_id, embodiment in known.items():
         entries = vault.entries(embodiment_id=embodiment_id)
+        if held_out := [entry for entry in entries if entry.task_id in HELD_OUT_TASKS]:
+            raise DataError(
+                f"{vault.path}: {held_out[0].episode_id}: {len(held_out)} episodes of tasks that may not be trained on "
+                f"(the first: {held_out[0].task_id}); delete them from this vault, or train on another"
+            )
         split = {
             "training": [e for e in entries if not is_held_back(e.episode_id)],
             "evaluation": [e for e in entries if is_held_back(e.episode_id)],
