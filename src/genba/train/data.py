@@ -60,11 +60,12 @@ def prepare(
     room = recipe.memory_bytes // max(2 * len(known), 1)
     for embodiment_id, embodiment in known.items():
         entries = vault.entries(embodiment_id=embodiment_id)
-        if held_out := [entry for entry in entries if entry.task_id in HELD_OUT_TASKS]:
-            raise DataError(
-                f"{vault.path}: {held_out[0].episode_id}: {len(held_out)} episodes of tasks that may not be trained on "
-                f"(the first: {held_out[0].task_id}); delete them from this vault, or train on another"
-            )
+        for task_id in sorted(HELD_OUT_TASKS):
+            if held_out := vault.entries(embodiment_id=embodiment_id, task_id=task_id):
+                raise DataError(
+                    f"{vault.path}: {held_out[0].episode_id}: {len(held_out)} episodes of {task_id}, which may not be "
+                    f"trained on; expected a vault without them"
+                )
         split = {
             "training": [e for e in entries if not is_held_back(e.episode_id)],
             "evaluation": [e for e in entries if is_held_back(e.episode_id)],
