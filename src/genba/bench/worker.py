@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from genba import registry
+from genba.bench.masked import Masked
 from genba.bench.perturb import Perturbed
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.runtime.engine import OnnxEngine
@@ -55,6 +56,8 @@ class Job:
     #: flow steps and noise of a bundle's policy; None for what the bundle says
     flow_steps: int | None = None
     noise: str | None = None
+    #: channels that the policy is not shown
+    masked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,6 +103,8 @@ class Runner:
         self.env = self.task.make_env()
         policy = make_policy(job, self.task, self.env)
         actor = Perturbed(policy, self.task.embodiment, job.perturb) if job.perturb else policy
+        if job.masked:
+            actor = Masked(actor, self.task.embodiment, job.masked)
         self._executor = Executor(actor, self.task.embodiment, enforce_deadline=job.enforce_deadline)
         # who acts and labels is asked once: an expert's plan may have taken a long search
         teacher = policy if job.labeller == job.policy else None
@@ -128,7 +133,7 @@ class Runner:
                     policy=self.job.policy_name,
                     seed=seed,
                     instruction=self.env.instruction(),
-                    outcome=outcome,
+                    outcome=outcome | {f"guard.{why}": float(n) for why, n in sorted(run.log.interventions.items())},
                 )
             )
         kept = trace if seed in self.job.keep else None

@@ -64,14 +64,18 @@ class Reactive:
 
     def act(self, observation: Observation) -> ActionChunk:
         """Answer with one action."""
-        touch = observation.streams["touch"].values[-_SAMPLES:]
+        command_n = float(observation.streams["gripper"].values[-1, 0])
+        felt = observation.streams.get("touch")
+        if felt is None:
+            # Without feeling there is nothing to react to: keep what is held, and stay.
+            return _answer(observation, command_n, 0.0)
+        touch = felt.values[-_SAMPLES:]
         normal_n, shear_n = touch[:, [0, 3]].mean(), touch[:, [1, 4]].mean()
         # Two standard errors off, or the luckiest noise of a light grip would pass for friction.
         doubt_n = 2.0 * SENSING_2.force_noise_n / np.sqrt(2 * _SAMPLES)
         self._friction = max(self._friction, float((shear_n - doubt_n) / (normal_n + doubt_n)))
         self._loads_n.append(max(float(shear_n), 0.0))
         loads_n = np.array(self._loads_n[-round(MEMORY_S / CONTROL_PERIOD_S) :])
-        command_n = float(observation.streams["gripper"].values[-1, 0])
         height_m = float(observation.streams["hand"].values[-1, 0])
         return _answer(observation, *grip(command_n, loads_n, self._friction, height_m))
 
