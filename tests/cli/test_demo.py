@@ -10,7 +10,7 @@ from genba.cli import demo
 from genba.data.vault import Vault
 from genba.runtime.bundle import Bundle
 
-ARM = "arm/grip@1"
+ARM = "arm/grip@2"
 
 
 @pytest.fixture(scope="module")

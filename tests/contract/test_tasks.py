@@ -13,6 +13,11 @@ from genba.spec.streams import StreamBuffer
 STEPS = 12
 
 
+def seeds(found):
+    """Worlds to try: of those that may be trained on, or where none may (a task that is held out) frozen ones."""
+    return found.train_seeds or found.test_seeds
+
+
 @pytest.fixture(scope="module", params=sorted(TASKS))
 def machine(request: pytest.FixtureRequest):
     found = task(request.param)
@@ -23,13 +28,13 @@ def machine(request: pytest.FixtureRequest):
 
 def test_the_env_keeps_its_contract_and_repeats_itself(machine):
     found, env = machine
-    check_env(env, found.policies[found.expert](env), seed=found.train_seeds[7], num_steps=STEPS)
+    check_env(env, found.policies[found.expert](env), seed=seeds(found)[7], num_steps=STEPS)
 
 
 def test_every_policy_answers_what_it_is_asked(machine):
     found, env = machine
     for name, make in found.policies.items():
-        step, buffer = env.reset(found.train_seeds[3]), StreamBuffer()
+        step, buffer = env.reset(seeds(found)[3]), StreamBuffer()
         policy = make(env)
         policy.reset(3)
         for _ in range(STEPS):
@@ -49,7 +54,7 @@ def test_every_policy_answers_what_it_is_asked(machine):
 
 def test_every_channel_speaks(machine):
     found, env = machine
-    step, buffer = env.reset(found.train_seeds[1]), StreamBuffer()
+    step, buffer = env.reset(seeds(found)[1]), StreamBuffer()
     policy = found.policies[found.expert](env)
     policy.reset(1)
     for _ in range(STEPS):
@@ -65,7 +70,7 @@ def test_every_channel_speaks(machine):
 def test_the_verifier_gives_every_metric(machine):
     found, env = machine
     policy = found.policies[found.expert](env)
-    step, buffer = env.reset(found.train_seeds[2]), StreamBuffer()
+    step, buffer = env.reset(seeds(found)[2]), StreamBuffer()
     policy.reset(2)
     for _ in range(found.max_steps):
         buffer.append(step.samples)

@@ -40,7 +40,9 @@ class StalenessGuard:
             if channel.rate_hz > 0:
                 period_s = max(1.0 / channel.rate_hz, embodiment.control.period_s)
                 self._max_age_ns[channel.name] = to_ns(max_periods * period_s)
-        self._needed = {c.name: max(STUCK_SAMPLES, round(STUCK_S * c.rate_hz)) for c in embodiment.telemetry if c.needed}
+        self._needed = {
+            c.name: max(STUCK_SAMPLES, round(STUCK_S * c.rate_hz)) for c in embodiment.telemetry if c.needed
+        }
         self.reset()
 
     def reset(self) -> None:

@@ -77,7 +77,12 @@ class Wild:
 
 
 def test_an_action_outside_the_limits_is_bounded_and_the_recorded_episode_says_so(monkeypatch):
-    monkeypatch.setattr(tasks, "WILD", tasks.replace(tasks.GRIP, policies={**tasks.GRIP.policies, "wild": lambda env: Wild()}), raising=False)
+    monkeypatch.setattr(
+        tasks,
+        "WILD",
+        tasks.replace(tasks.GRIP, policies={**tasks.GRIP.policies, "wild": lambda env: Wild()}),
+        raising=False,
+    )
     kept = []
 
     class Sink:

@@ -121,7 +121,9 @@ class GripEnv:
             got = None if action is None else action.continuous
             raise SpecError(f"{self.embodiment.id}: action.continuous: got {got!r}, expected grip_force and hand_speed")
         if not np.isfinite(action.continuous).all():
-            raise SpecError(f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers")
+            raise SpecError(
+                f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers"
+            )
         for i, dimension in enumerate(self.embodiment.action.continuous):
             self._command[i] = min(max(float(action.continuous[i]), dimension.low), dimension.high)
         samples = self._advance()

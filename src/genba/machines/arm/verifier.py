@@ -118,7 +118,10 @@ def _reaction_s(force_n: np.ndarray, object_m: np.ndarray, hand_m: np.ndarray, p
 
 
 def _checked(trace: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    needed = {f"physics.{name}" for name in ("time_ns", "pad_force_n", "object_height_m", "hand_height_m", "mass_kg", "tilt_rad")}
+    needed = {
+        f"physics.{name}"
+        for name in ("time_ns", "pad_force_n", "object_height_m", "hand_height_m", "mass_kg", "tilt_rad")
+    }
     needed |= {"grasp_time_ns", "friction", "shake_mps2", "crush_load_n", "heaviest_kg", "offset_m"}
     missing = sorted(needed - set(trace))
     if missing:
@@ -133,9 +136,7 @@ def _checked(trace: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, n
     # Nothing here moves faster than a free fall over the height of the scene, sqrt(2 g 0.5 m) = 3.1 m/s.
     fastest_mps = max(float(np.abs(np.diff(x)).max()) for x in (object_m, hand_m)) / (float(steps_ns[0]) * 1e-9)
     if fastest_mps > 3.2:
-        raise VerificationError(
-            f"arm/grip: trace: got a height moving at {fastest_mps:.1f} m/s, expected at most 3.2"
-        )
+        raise VerificationError(f"arm/grip: trace: got a height moving at {fastest_mps:.1f} m/s, expected at most 3.2")
     if (force < 0).any() or not np.isfinite(force).all():
         raise VerificationError("arm/grip: trace: physics.pad_force_n: got a negative or missing force")
     return time_ns * 1e-9, force, object_m, hand_m
