@@ -20,7 +20,6 @@ from genba.spec.observation import Observation
 from genba.spec.protocols import Verdict
 from genba.spec.units import to_ns
 
-
 #: How long a needed channel's number may stay the same, in seconds, and over how many samples at the least.
 STUCK_S, STUCK_SAMPLES = 0.1, 5
 

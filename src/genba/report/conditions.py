@@ -43,8 +43,7 @@ def conditions_table(folder: Path) -> str:
     rows = [task for task in (NOMINAL, *held_out) if any(r.task == task for r in results)]
     columns = [name for name in COLUMNS if any(_pick(results, task, name) for task in rows)]
     lines = [_row(["task", *columns]), _row(["---"] + ["---:"] * len(columns))]
-    for task in rows:
-        lines.append(_row([f"`{task}`", *(_success(_pick(results, task, name)) for name in columns)]))
+    lines += [_row([f"`{task}`", *(_success(_pick(results, task, name)) for name in columns)]) for task in rows]
     means = []
     for name in columns:
         picked = [result for task in held_out if (result := _pick(results, task, name))]

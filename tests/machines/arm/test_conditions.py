@@ -91,8 +91,9 @@ def test_the_demo_trains_in_no_condition():
 
 
 def test_ranges_lie_outside_what_is_trained_on_and_only_what_is_named_changes():
-    for seed in range(60):
+    for seed in range(200):
         nominal = NOMINAL.draw(seed)
+        assert nominal == draw_object(seed)
         assert CONDITIONS["slippery"].draw(seed).friction < 0.3
         assert CONDITIONS["heavy-filling"].draw(seed).pour_factor > 1.8
         assert abs(CONDITIONS["off-centre"].draw(seed).offset_m) >= 0.005

@@ -10,7 +10,7 @@ from genba.machines.arm import conditions, simulator
 from genba.machines.arm.baselines import FixedForce
 from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.objects import GRAVITY_MPS2, draw_object
-from genba.machines.arm.sensing import SENSING_1, SENSING_2
+from genba.machines.arm.sensing import SENSING_2
 from genba.machines.arm.simulator import GripEnv
 from genba.spec.action import Action
 from genba.spec.conformance import check_env

@@ -14,8 +14,8 @@ import numpy as np
 
 from genba.machines.arm.objects import GripObject, draw_object, stiff_enough
 
-#: What would have to be held harder is made lighter, in N per pad: beyond 35 N the simulated pads may be pressed through
-#: the sides of a box.
+#: What a condition would have held harder than this and than usual is made lighter, in N per pad: beyond 35 N the simulated
+#: pads may be pressed through the sides of a box.
 MOST_REQUIRED_N = 25.0
 
 
@@ -45,7 +45,8 @@ class Condition:
 
     def draw(self, seed: int) -> GripObject:
         """Draw the object of an episode; the same seed gives the same object."""
-        thing, rng = draw_object(seed), np.random.default_rng([seed, 2])
+        thing = usual = draw_object(seed)
+        rng = np.random.default_rng([seed, 2])
         if self.friction is not None:
             thing = replace(thing, friction=float(rng.uniform(*self.friction)))
         if self.pour_factor is not None:
@@ -62,8 +63,9 @@ class Condition:
                 knock_height_m=float(rng.uniform(*KNOCK_HEIGHTS_M)),
             )
         thing = replace(thing, shape=self.shape)
-        if thing.required_force_n > MOST_REQUIRED_N:
-            thing = replace(thing, mass_kg=thing.mass_kg * MOST_REQUIRED_N / thing.required_force_n)
+        most_n = max(MOST_REQUIRED_N, usual.required_force_n)
+        if thing.required_force_n > most_n:
+            thing = replace(thing, mass_kg=thing.mass_kg * most_n / thing.required_force_n)
         return stiff_enough(thing)
 
     def dead_pad(self, seed: int) -> int | None:
