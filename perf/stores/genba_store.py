@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mixed_set import CAMERAS, DENSE, KINDS, LIDAR_HZ, SIZE, SPARSE_NS, TELEMETRY, Source, frames, seed_of
@@ -74,15 +74,19 @@ _QUERIES: Mapping[str, Mapping[str, Span | Offsets]] = {
 }
 
 
-def open_vault(folder: Path, *, encrypt: bool, create: bool = False) -> Vault:
+def open_vault(
+    folder: Path, *, encrypt: bool, subsampling: Literal["444", "420"] = "444", create: bool = False
+) -> Vault:
     """Open a vault of the set; its keys lie beside it."""
-    keys, choices = FileKeys(folder.parent / "keys"), StorageChoices(encrypt=encrypt)
+    keys, choices = FileKeys(folder.parent / "keys"), StorageChoices(encrypt=encrypt, subsampling=subsampling)
     return Vault.open(folder, create=create, embodiments=[FACTS], choices=choices, keys=keys)
 
 
-def build(set_folder: Path, num_episodes: int, folder: Path, *, encrypt: bool) -> None:
+def build(
+    set_folder: Path, num_episodes: int, folder: Path, *, encrypt: bool, subsampling: Literal["444", "420"] = "444"
+) -> None:
     """Append every episode."""
-    vault = open_vault(folder, encrypt=encrypt, create=True)
+    vault = open_vault(folder, encrypt=encrypt, subsampling=subsampling, create=True)
     for episode in range(num_episodes):
         source = Source(set_folder, episode)
         streams = {name: Stream(source.times(name), np.asarray(source.values(name))) for name in TELEMETRY}
@@ -143,3 +147,10 @@ def variants() -> list[tuple[str, str, str, Callable[..., None], Callable[..., A
         opener = partial(Store, encrypt=encrypt, memory_bytes=memory_bytes)
         out.append((name, note, folder, partial(build, encrypt=encrypt), opener))
     return out
+
+
+def quarter_colour() -> tuple[str, str, str, Callable[..., None], Callable[..., Any]]:
+    """Return the same of the vault as it is by default, but for JPEGs with a quarter of the colours."""
+    note = "as the first row, JPEGs with a quarter of the colour resolution (a choice, not the default)"
+    opener = partial(Store, encrypt=True, memory_bytes=MEMORY_BYTES)
+    return "Genba, encrypted, 4:2:0", note, "genba_420", partial(build, encrypt=True, subsampling="420"), opener

@@ -2,8 +2,8 @@
 
     python perf/stores/measure.py --work DIR [--lerobot-python PYTHON] [--out docs/measurements/stores.json]
 
-Each store is built from the same arrays, checked against them (telemetry and LiDAR byte by byte), warmed up, and then
-measured in rounds: in every round each store gets the same windows in turn, so that whatever else the computer does
+Each store is built from the same arrays, checked against them (telemetry and LiDAR byte by byte), warmed up (one that keeps
+what it read by a walk over everything), and then measured in rounds: in every round each store gets the same windows in turn, so that whatever else the computer does
 falls on all. What counts is the CPU time of the measuring process with all its threads, pinned to one core. The table in
 ``docs/data.md`` comes from the result file: ``genba report stores``. It needs the extra ``compare``. LeRobot needs a Python of its own, see
 ``lerobot_store``; without ``--lerobot-python`` it is left out and the result says so.
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ import lance_store
 import mcap_store
 import numpy as np
 import parquet_store
-from mixed_set import EPISODE_S, KINDS, Reference, draw_windows, write_set
+from mixed_set import EPISODE_S, KINDS, Reference, draw_windows, walk, write_set
 from pictures import encode
 
 from genba.bench.results import commit, hardware
@@ -54,18 +55,25 @@ class Entry:
     open: Callable[[Path, Path, int], Any]
     #: windows asked for per call
     batch: int
+    #: how much colour its JPEGs keep; every store of one kind gets the same bytes
+    subsampling: str = "444"
+    #: whether it keeps numbers and sweeps in memory once they were read
+    keeps: bool = False
 
 
 def entries() -> list[Entry]:
     """Return every store that runs in this process."""
-    out = [Entry(*variant, batch=32) for variant in genba_store.variants()]
+    out = [Entry(*variant, batch=32, keeps="nothing kept" not in variant[0]) for variant in genba_store.variants()]
     lance_note = "one table per stream; half-second blocks, sweeps, JPEGs; clocks kept in memory"
     out += [
         Entry("Lance, 32 windows per take", lance_note, "lance", lance_store.build, lance_store.Store, 32),
         Entry("Lance, one window per take", lance_note, "lance", lance_store.build, lance_store.Store, 1),
         Entry("MCAP", "a message per sample, zstd chunks of 128 KB", "mcap", mcap_store.build, mcap_store.Store, 1),
         Entry("Parquet", "one row group per episode, zstd", "parquet", parquet_store.build, parquet_store.Store, 1),
+        Entry(*genba_store.quarter_colour(), batch=32, subsampling="420", keeps=True),
     ]
+    note = "32 windows per take, JPEGs with a quarter of the colour resolution"
+    out.append(Entry("Lance, 4:2:0", note, "lance_420", lance_store.build, lance_store.Store, 32, "420"))
     return out
 
 
@@ -138,18 +146,20 @@ def main() -> None:
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     work, num_episodes = arguments.work, arguments.episodes
-    write_set(work / "set", arguments.seed, num_episodes, encode)
     chosen = [e for e in entries() if not arguments.only or e.name.startswith(tuple(arguments.only))]
+    sets = {"444": work / "set", "420": work / "set_420"}
+    for subsampling in sorted({"444", *(entry.subsampling for entry in chosen)}, reverse=True):
+        write_set(sets[subsampling], arguments.seed, num_episodes, partial(encode, subsampling=subsampling))
     stores, rows, built = {}, {}, {}
     for entry in chosen:
-        folder = work / entry.folder
+        folder, source = work / entry.folder, sets[entry.subsampling]
         if not (work / f"{entry.folder}.built").exists():
             shutil.rmtree(folder, ignore_errors=True)
             began = time.process_time()
-            entry.build(work / "set", num_episodes, folder)
+            entry.build(source, num_episodes, folder)
             (work / f"{entry.folder}.built").write_text(str(time.process_time() - began))
         built[entry.folder] = float((work / f"{entry.folder}.built").read_text())
-        stores[entry.name] = entry.open(folder, work / "set", num_episodes)
+        stores[entry.name] = entry.open(folder, source, num_episodes)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         rows[entry.name] = {"name": entry.name, "note": entry.note, "batch": entry.batch, "size_bytes": size}
         rows[entry.name] |= {"episodes": num_episodes, "build_cpu_s": built[entry.folder], "rates": {}}
@@ -165,6 +175,13 @@ def main() -> None:
     for entry in chosen:
         check(entry, stores[entry.name], reference, draw_windows(work / "set", num_episodes, 1, 64))
     print(f"{len(chosen)} stores answer like the set", flush=True)
+    everything = walk(work / "set", num_episodes)
+    for entry in chosen:
+        began = time.process_time()
+        for kind in KINDS if entry.keeps else []:
+            for at in range(0, len(everything[0]), entry.batch):
+                stores[entry.name].windows(*(w[at : at + entry.batch] for w in everything), kind)
+        rows[entry.name]["walk_cpu_s"] = round(time.process_time() - began, 2)
     for round_number in range(-1, arguments.rounds):
         # The first round warms up and is not kept.
         seconds = arguments.seconds if round_number >= 0 else arguments.seconds / 2

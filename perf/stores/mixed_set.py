@@ -153,6 +153,13 @@ def draw_windows(folder: Path, num_episodes: int, seed: int, count: int) -> tupl
     return episode, low + (rng.random(count) * (high - low)).astype(np.int64)
 
 
+def walk(folder: Path, num_episodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return moments from which every sweep that ``draw_windows`` may ask for is seen: (episode, time in ns) in order."""
+    spans = [Source(folder, e).times("joints")[[0, -1]] for e in range(num_episodes)]
+    times = [np.arange(low + 5 * SECOND_NS // 4, high - 3 * SECOND_NS // 4 + LIDAR_NS, LIDAR_NS) for low, high in spans]
+    return np.repeat(np.arange(num_episodes), [len(t) for t in times]), np.concatenate(times)
+
+
 class Reference:
     """What a window must hold, found the plain way in the arrays."""
 

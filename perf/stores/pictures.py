@@ -15,10 +15,10 @@ from mixed_set import SIZE
 QUALITY = 90
 
 
-def encode(frame: np.ndarray) -> bytes:
-    """Encode one frame as Genba does: quality 90, full colour resolution."""
+def encode(frame: np.ndarray, subsampling: str = "444") -> bytes:
+    """Encode one frame as Genba does: quality 90, full colour resolution or (``"420"``) a quarter of it."""
     return simplejpeg.encode_jpeg(
-        np.ascontiguousarray(frame), quality=QUALITY, colorspace="RGB", colorsubsampling="444"
+        np.ascontiguousarray(frame), quality=QUALITY, colorspace="RGB", colorsubsampling=subsampling
     )
 
 

@@ -36,6 +36,22 @@ def test_what_runs_on_the_machine_loads_without_torch(module):
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
+def test_nothing_that_unpickles_a_file_is_used():
+    """What a file says is parsed, never run. (Pipes between our own processes are no files: ``genba.child``.)"""
+    unpickling = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not unpickling & {name.partition(".")[0] for name in _imported(path)}, path
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load"):
+                continue
+            owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            assert owner != "torch", f"{path}: line {node.lineno}: torch.load unpickles"
+            if owner in ("np", "numpy"):
+                told = {k.arg: k.value for k in node.keywords}.get("allow_pickle")
+                assert isinstance(told, ast.Constant) and told.value is False, f"{path}: line {node.lineno}: np.load"
+
+
 def test_every_module_says_what_it_holds():
     for path in SOURCES:
         first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]

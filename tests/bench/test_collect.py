@@ -47,7 +47,7 @@ def test_a_labelled_collection_holds_what_was_done_and_what_should_have_been(sin
 
 
 def test_a_bundle_collects_too(sink, bundle):
-    gather(sink, policy=bundle, labeller="expert", seeds=[1], workers=1)
+    gather(sink, policy=bundle, labeller="expert", seeds=[1], workers=1, allow_unchecked=True)
     assert sink.episodes[0].metadata.policy == "model"
     assert len(sink.episodes[0].streams["label"]) == 60
 

@@ -94,8 +94,15 @@ def test_shards_are_packed_up_to_the_target(three):
     (shard, *_) = three.catalog.shards()
     shards = [replace(shard, file=str(i), size_bytes=30) for i in range(7)]
     # 30 + 30 + 30 fit into 100, a fourth does not; the seventh stays alone. 50 is half: large enough already.
-    assert [[s.file for s in group] for group in plan(shards, 100)] == [["0", "1", "2"], ["3", "4", "5"]]
-    assert plan([replace(s, size_bytes=50) for s in shards], 100) == []
+    assert [[s.file for s in group] for group in plan(shards, 100, {})] == [["0", "1", "2"], ["3", "4", "5"]]
+    assert plan([replace(s, size_bytes=50) for s in shards], 100, {}) == []
+
+
+def test_shards_under_different_agreements_stay_apart(three):
+    (shard, *_) = three.catalog.shards()
+    shards = [replace(shard, file=str(i), size_bytes=10) for i in range(4)]
+    agreements = {"0": ("one",), "1": ("other",), "2": ("one",), "3": ("other",)}
+    assert [[s.file for s in group] for group in plan(shards, 100, agreements)] == [["0", "2"], ["1", "3"]]
 
 
 def test_open_readers_and_old_entries_survive(three):

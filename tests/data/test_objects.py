@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.fs as pafs
 import pytest
+from governed import FLEET as DRIVING
+from governed import MACHINE, episode, trust_folder
 from random_episodes import random_episode
+from withdrawing import FLEET as WITHDRAWN
+from withdrawing import WORKS, make_trust, owned
 
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -17,8 +21,11 @@ from genba.data.salvage import repair
 from genba.data.storage import Ranged, Storage
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
-from genba.errors import ConfigError, CorruptShardError, DataError, StorageError
+from genba.data.withdraw import Scope, withdraw
+from genba.errors import ConfigError, CorruptShardError, DataError, PermissionDeniedError, StorageError
 from genba.spec.normalise import Normalizer
+from genba.trust.folder import TrustFolder
+from genba.trust.keys import FileKeys
 
 PACKAGES = "swift-proxy swift-account swift-container swift-object"
 
@@ -167,6 +174,48 @@ def test_a_key_never_leaves_this_host(location, everything, keys_of_the_tests):
     assert [name.rpartition(".")[2] for name in vault.storage.names("")] == ["arrow"]
 
 
+def test_a_bucket_is_governed_only_where_its_site_declares_it_and_the_host(location, tmp_path):
+    trust, bucket = trust_folder(tmp_path / "trust"), location.partition("?")[0]
+    host = Storage(location).endpoints[1]
+    sites = trust.path / "sites.toml"
+    before = sites.read_text()
+    vault = Vault.open(location, create=True, embodiments=[MACHINE], trust=trust)
+    with pytest.raises(
+        PermissionDeniedError, match=rf"endpoints: endpoint '{bucket}', endpoint '{host}': nobody declared"
+    ):
+        vault.append(episode(0, DRIVING))
+    sites.write_text(before.replace('endpoints = ["127.0.0.1:9100"', f'endpoints = ["{bucket}"'))
+    with pytest.raises(PermissionDeniedError, match=rf"endpoints: endpoint '{host}': nobody declared"):
+        Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, DRIVING))
+    sites.write_text(before.replace('endpoints = ["127.0.0.1:9100"', f'endpoints = ["{bucket}", "{host}"'))
+    Vault.open(location, embodiments=[MACHINE], trust=TrustFolder(trust.path)).append(episode(0, DRIVING))
+    shutil.rmtree(vault.path)
+    # On another host, too: what the bucket says of itself decides.
+    with pytest.raises(PermissionDeniedError, match="governed by the rules of ledger"):
+        Vault.open(location)
+    assert Vault.open(location, embodiments=[MACHINE], trust=trust, purpose="train").read("driving/000").streams
+
+
+@pytest.mark.parametrize(
+    ("query", "variable", "endpoints"),
+    [
+        ("", "", ("s3://bucket/vault",)),
+        ("?endpoint_override=10.0.0.5:9000&scheme=http", "", ("s3://bucket/vault", "10.0.0.5:9000")),
+        ("?endpoint_override=store.example", "", ("s3://bucket/vault", "store.example:443")),
+        ("?endpoint_override=store.example&scheme=http", "", ("s3://bucket/vault", "store.example:80")),
+        ("", "http://10.0.0.6:8080/x", ("s3://bucket/vault", "10.0.0.6:8080")),
+        ("", "https://store.example", ("s3://bucket/vault", "store.example:443")),
+    ],
+)
+def test_rules_are_asked_about_the_bucket_and_every_host_that_is_named(query, variable, endpoints, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", variable)
+    assert Storage(f"s3://bucket/vault{query or '?region=us-east-1'}").endpoints == endpoints
+
+
+def test_a_folder_has_no_endpoint(tmp_path):
+    assert Storage(tmp_path).endpoints == ()
+
+
 def test_no_vault_a_foreign_bucket_and_a_silent_endpoint_are_named(
     location, endpoint, everything, tmp_path, monkeypatch
 ):
@@ -178,11 +227,37 @@ def test_no_vault_a_foreign_bucket_and_a_silent_endpoint_are_named(
     with pytest.raises(StorageError, match=r"could not write .* nothing of this was stored"):
         missing.append(random_episode(everything, 0, num_steps=2))
     assert missing.entries() == []
-    silent = Vault(f"s3://bucket/vault{endpoint.rpartition(':')[0]}:1&region=us-east-1", embodiments=[everything])
+    silent = f"s3://bucket/vault{endpoint.rpartition(':')[0]}:1&region=us-east-1"
+    # Nobody knows whether it is governed, so it is not opened.
+    with pytest.raises(StorageError, match=r"governed\.toml in s3://bucket/vault: could not look for it"):
+        Vault(silent, embodiments=[everything])
     with pytest.raises(StorageError, match="could not list"):
-        silent.shard_names()
+        Storage(silent).names("shards")
     for wrong in ("gs://bucket/vault", "https://host/vault", Path("s3://bucket/vault")):
         with pytest.raises(ConfigError, match="got a URL, expected a folder or one of s3://"):
             Storage(wrong)
     with pytest.raises(ConfigError, match="expected s3://bucket/prefix"):
         Storage("s3://bucket/vault?endpoint=127.0.0.1")
+
+
+def test_a_withdrawn_data_set_is_gone_from_the_bucket_and_from_every_hosts_catalog(
+    location, everything, tmp_path, monkeypatch
+):
+    here = Vault.open(location, create=True, embodiments=[everything], keys=FileKeys(tmp_path / "keys"))
+    here.append(owned(everything, 0, WITHDRAWN))
+    here.append(owned(everything, 1, WORKS))
+    here_cache = here.path
+    monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
+    there = Vault.open(location, embodiments=[everything], keys=here.keys)
+    opened = there.shard(there.entry("fleet/2026/000000"))
+    withdraw(make_trust(tmp_path / "trust"), *WITHDRAWN, Scope(keys=here.keys, vaults=(here,)))
+    assert [name for name in here.storage.names("") if "fleet" in name] == []
+    assert b"fleet" not in (here_cache / "catalog.sqlite").read_bytes()
+    # The other host has a shard open and its own catalog: it reads nothing more, and forgets when it next opens the vault.
+    with pytest.raises(StorageError, match="could not read bytes"):
+        opened.streams["joints"].values(0, 5)
+    again = Vault.open(location, embodiments=[everything], keys=here.keys)
+    assert [e.episode_id for e in again.entries()] == ["works/lines/000001"]
+    assert b"fleet" not in (again.path / "catalog.sqlite").read_bytes()
+    with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
+        again.append(owned(everything, 0, WORKS))

@@ -63,6 +63,26 @@ def test_what_is_no_group_is_refused(film):
         decode_h264(np.frombuffer(good, np.uint8), np.empty_like(film[:3]))
 
 
+def test_a_quarter_of_the_colours_keeps_brightness_and_blurs_colours():
+    """A grey picture has no colours to lose; columns of red and blue beside each other share theirs."""
+    ramp = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    columns = np.zeros((64, 64, 3), np.uint8)
+    columns[:, ::2], columns[:, 1::2] = (255, 0, 0), (0, 0, 255)
+    out = {}
+    for name, frame in (("ramp", ramp), ("columns", columns)):
+        for subsampling in ("444", "420"):
+            data = encode_jpeg(frame, subsampling=subsampling)
+            decode_jpeg(np.frombuffer(data, np.uint8), picture := np.empty_like(frame))
+            out[name, subsampling] = (len(data), picture)
+    assert np.abs(out["ramp", "420"][1].astype(int) - out["ramp", "444"][1]).max() <= 1
+    assert out["columns", "420"][0] < out["columns", "444"][0]
+    assert psnr_db(out["columns", "444"][1], columns) > 35
+    # One colour for each pair of columns, half red and half blue: red is half of 255 off everywhere, give or take how
+    # bright the column is, so the error is at least a quarter of the full range in the mean.
+    red = out["columns", "420"][1][:, :, 0].astype(int)
+    assert np.abs(red - columns[:, :, 0]).mean() > 255 / 4
+
+
 def test_jpeg_of_another_size_or_none_is_refused(film):
     data = np.frombuffer(encode_jpeg(film[0]), np.uint8)
     out = np.empty_like(film[0])
@@ -70,5 +90,10 @@ def test_jpeg_of_another_size_or_none_is_refused(film):
     assert psnr_db(out, film[0]) > 30
     with pytest.raises(ValueError, match="got 33 x 41 pixels, expected 33 x 42"):
         decode_jpeg(data, np.empty((33, 42, 3), np.uint8))
+    # As many pixels, but lying otherwise.
+    with pytest.raises(ValueError, match="got 33 x 41 pixels, expected 41 x 33"):
+        decode_jpeg(data, np.empty((41, 33, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"3936 byte buffer is too small to decode"):
+        decode_jpeg(data, np.empty((32, 41, 3), np.uint8))
     with pytest.raises(ValueError, match="JPEG"):
         decode_jpeg(np.zeros(100, np.uint8), out)

@@ -1,5 +1,7 @@
 """A window holds exactly the samples of its time, whatever is kept in memory, in whatever order it is asked for."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from random_episodes import random_episode
 
 from genba.data.query import Offsets, Span, WindowQuery
 from genba.data.vault import Vault
-from genba.errors import ConfigError, DataError
+from genba.errors import ConfigError, CorruptShardError, DataError
 from genba.spec.units import SECOND_NS, to_ns
 
 SPANS = [Span(-0.5, 0.5), Span(-0.3, 0.0), Span(0.0, 0.0), Span(float("-inf"), 0.0, newest=3), Span(-9.0, 9.0)]
@@ -107,6 +109,52 @@ def test_episodes_are_opened_when_they_are_asked_for(many, episodes):
     joints = episodes[3].streams["joints"]
     # 8 bytes of time and the numbers of this one episode.
     assert query.memory.used_bytes == 8 * len(joints) + joints.values.nbytes
+
+
+def test_only_the_sweeps_of_a_window_are_decoded_and_each_once(three, everything):
+    (entry, *_) = three.entries()
+    sweeps = three.read(entry.episode_id).streams["lidar"]
+    stored, middle = three.shard(entry).streams["lidar"], len(sweeps) // 2
+    assert 0 < middle < len(sweeps) - 1
+    again = Vault.open(three.path, embodiments=[everything])
+    query = WindowQuery(again, again.entries(), {"lidar": Span(0.0, 0.0)})
+
+    def damage(sweep):
+        with (three.path / entry.file).open("r+b") as file:
+            file.seek(int(stored.bounds[sweep]) + 3)
+            (byte,) = file.read(1)
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 1]))
+
+    def sweep_at(i):
+        return query.windows(np.zeros(1, np.int64), sweeps.times_ns[i : i + 1])["lidar"].rows(0, 0)
+
+    # Whoever asks for the damaged sweep is told so; everyone else never meets it.
+    damage(middle)
+    for i in range(len(sweeps)):
+        if i != middle:
+            np.testing.assert_array_equal(sweep_at(i), sweeps.sample(i))
+    with pytest.raises(CorruptShardError, match=rf"lidar: block {middle}: "):
+        sweep_at(middle)
+    # What was decoded once is kept: damage that comes later is not met.
+    damage(0)
+    np.testing.assert_array_equal(sweep_at(0), sweeps.sample(0))
+
+
+def test_threads_that_meet_an_episode_at_once_see_whole_sweeps(many, episodes):
+    chosen = np.repeat(np.arange(5), 40)
+    times_ns = np.concatenate([e.start_ns + np.linspace(0, 1.5 * SECOND_NS, 40).astype(np.int64) for e in episodes])
+    asked = {"lidar": Span(-0.5, 0.0), "orders": Span(-0.5, 0.0)}
+    want = WindowQuery(many, many.entries(), asked, memory_bytes=0).windows(chosen, times_ns)
+    query, order = WindowQuery(many, many.entries(), asked), np.random.default_rng(0).permutation(len(chosen))
+    parts = np.array_split(order, 20)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda part: query.windows(chosen[part], times_ns[part]), parts))
+    for part, answer in zip(parts, answers, strict=True):
+        for name, samples in answer.items():
+            for w, moment in enumerate(part.tolist()):
+                for s in np.flatnonzero(samples.mask[w]).tolist():
+                    np.testing.assert_array_equal(samples.rows(w, s), want[name].rows(moment, s))
 
 
 def test_what_is_not_there_is_refused(many, everything):

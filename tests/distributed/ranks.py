@@ -12,6 +12,7 @@ from batches import EVERYTHING, random_batch
 from toy import CART_FACTS, LINES_FACTS
 
 from genba.model.config import MixtureConfig, ModelConfig, preset
+from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.spec.embodiment import load_embodiment
 from genba.train.mesh import make_mesh, process_group
@@ -19,6 +20,7 @@ from genba.train.parallelize import clip_gradients, parallelize, synchronize_sta
 from genba.train.plan import Layout
 
 STEPS, BATCH, MAX_NORM = 4, 8, 1.0
+EMBODIMENTS = [load_embodiment(EVERYTHING), CART_FACTS, LINES_FACTS]
 #: scenario -> (mixture of experts or not, recomputed activations or not, expert ranks)
 SCENARIOS = {
     "dense": (False, False, 1),
@@ -34,22 +36,27 @@ def choices(scenario: str) -> ModelConfig:
     return dataclasses.replace(preset("debug"), mixture=mixture, checkpoint_activations=recompute)
 
 
-def curve(scenario: str, rank: int, world_size: int) -> dict[str, list[float]]:
-    """Train and return the loss over the whole batch, the gradient norm and a digest of the state per train step."""
-    embodiments = [load_embodiment(EVERYTHING), CART_FACTS, LINES_FACTS]
+def make_model(scenario: str, world_size: int) -> WorldActionModel:
+    """The scenario's model, laid over the ranks."""
     torch.manual_seed(0)
-    model = WorldActionModel(choices(scenario), embodiments)
+    model = WorldActionModel(choices(scenario), EMBODIMENTS)
     for parameter in model.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     mesh = make_mesh(Layout(ranks=world_size, expert_parallel=min(SCENARIOS[scenario][2], world_size)), "cpu")
     parallelize(model, mesh)
+    return model
+
+
+def curve(scenario: str, rank: int, world_size: int) -> dict[str, list[float]]:
+    """Train and return the loss over the whole batch, the gradient norm and a digest of the state per train step."""
+    model = make_model(scenario, world_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     share = BATCH // world_size
     out: dict[str, list[float]] = {"loss": [], "norm": [], "usual": [], "bias": []}
     for step in range(STEPS):
         total = torch.zeros(())
-        for i, embodiment in enumerate(embodiments):
+        for i, embodiment in enumerate(EMBODIMENTS):
             whole = random_batch(embodiment, BATCH, seed=100 * step + i)
             mine = {name: array[rank * share : (rank + 1) * share] for name, array in whole.items()}
             total = total + model(embodiment.id, mine, seed=step)["total"]
@@ -74,7 +81,8 @@ def main(target: Path) -> None:
     torch.set_num_threads(1)
     with process_group("cpu") as (rank, world_size):
         curves = {scenario: curve(scenario, rank, world_size) for scenario in SCENARIOS}
-        target.with_suffix(f".{rank}").write_text(json.dumps(curves))
+        digests = {scenario: weights_digest(make_model(scenario, world_size)) for scenario in SCENARIOS}
+        target.with_suffix(f".{rank}").write_text(json.dumps({"curves": curves, "digests": digests}))
 
 
 if __name__ == "__main__":

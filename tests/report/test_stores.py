@@ -57,6 +57,20 @@ def test_medians_sizes_and_targets_are_in_the_table(tmp_path):
     assert "commit 0123456789ab, 2026-01-02. `python perf/stores/measure.py --work w`" in table
 
 
+def test_the_vault_with_a_quarter_of_the_colours_is_compared_but_not_judged(tmp_path):
+    path = result(tmp_path)
+    table = json.loads(path.read_text())
+    for name, rate in (("Genba, encrypted, 4:2:0", 150), ("Lance, 4:2:0", 100)):
+        table["stores"].append(
+            {"name": name, "note": "", "size_bytes": 10**9, "episodes": 90, "rates": {"sparse": [rate]}}
+        )
+    path.write_text(json.dumps(table))
+    # 150 / 100 = 1.5; 150 / 5 = 30. What is judged is the vault as it is by default: 100 / 80 as before.
+    said = stores_table(path)
+    assert "1.5 times Lance, 4:2:0 and 30.0 times LeRobotDataset 1, sparse, decoded (no target)." in said
+    assert "sparse, decoded: 1.2 times Lance, 32 windows per take (target 2 times: not met)." in said
+
+
 def test_a_store_that_was_not_measured_is_named(tmp_path):
     stores = json.loads(result(tmp_path).read_text())["stores"][:3]
     assert "telemetry only: LeRobotDataset was not measured." in stores_table(result(tmp_path, stores=stores))

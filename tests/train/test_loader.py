@@ -1,5 +1,6 @@
 """Batches are those of their train steps, whoever makes them and in whatever order."""
 
+import threading
 from dataclasses import replace
 
 import torch
@@ -30,3 +31,17 @@ def test_many_workers_make_the_batches_of_one(vault: Vault):
         for name, tensors in want.items():
             for key, tensor in tensors.items():
                 torch.testing.assert_close(got[name][key], tensor, rtol=0, atol=0, msg=f"{name} {key}")
+
+
+def test_the_first_batches_are_begun_before_one_is_asked_for(vault: Vault):
+    data, made = prepare(vault, MACHINES, RECIPE), threading.Event()
+
+    class Told(Loader):
+        def batch(self, step: int):
+            out = super().batch(step)
+            made.set()
+            return out
+
+    batches = Told(data.training, data.embodiments, RECIPE.model, seed=0, ahead=1).steps(0, 5)
+    assert made.wait(60)
+    assert [step for step, _ in batches] == list(range(5))

@@ -46,6 +46,18 @@ def test_a_resumed_run_equals_one_that_never_stopped(vault: Vault, tmp_path: Pat
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+def test_a_run_says_once_per_start_how_long_it_took_to_begin(vault: Vault, tmp_path: Path):
+    data = prepare(vault, MACHINES, RECIPE)
+    train(RECIPE, data, tmp_path, stop_at=6)
+    train(RECIPE, data, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    said = {int(line["step"]): line["startup_s"] for line in lines if "startup_s" in line}
+    # ``debug`` reports every step: the first of each start is 0 and 6. Finding the windows is part of it.
+    assert list(said) == [0, 6]
+    assert min(said.values()) > data.prepared_s > 0
+    assert all(0 <= line["data_wait"] < 1 for line in lines if "data_wait" in line)
+
+
 @pytest.mark.parametrize("sharded", [True, False])
 def test_two_processes_take_the_same_steps_as_one(vault: Vault, tmp_path: Path, sharded: bool):
     train(RECIPE, prepare(vault, MACHINES, RECIPE), tmp_path / "one")

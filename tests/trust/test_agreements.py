@@ -161,6 +161,8 @@ def test_rules_that_are_not_there_are_asked_for(tmp_path):
         ),
         ('"10.0.0.1:80"', '"10.0.0.1:0"', "expected a port from 1 to 65535"),
         ('"10.0.0.1:80"', '"h:65536"', "expected a port from 1 to 65535"),
+        ('"10.0.0.1:80"', '"h:81-80"', "expected a port from 1 to 65535, or two, rising"),
+        ('"10.0.0.1:80"', '"h:80-65536"', "expected a port from 1 to 65535, or two, rising"),
         ('"10.0.0.1:80"', '"s3://lab/v/../w"', "expected a path without"),
         ('"10.0.0.1:80"', '"s3://lab/v%2e"', "expected a path without"),
         ('"10.0.0.1:80"', "'s3://lab/v\\w'", "expected a path without"),
@@ -228,10 +230,40 @@ def test_an_endpoint_belongs_to_the_site_that_declares_it(endpoint, site):
 
 @pytest.mark.parametrize(
     ("endpoint", "normal"),
-    [("Host:1", "host:1"), ("h:65535", "h:65535"), ("[::1]:80", "[::1]:80"), ("file:///data//v/", "file:///data/v")],
+    [
+        ("Host:1", "host:1"),
+        ("h:65535", "h:65535"),
+        ("H:07-9", "h:7-9"),
+        ("h:7-7", "h:7"),
+        ("[::1]:80", "[::1]:80"),
+        ("file:///data//v/", "file:///data/v"),
+    ],
 )
 def test_an_endpoint_has_one_form(endpoint, normal):
     assert normal_endpoint(endpoint) == normal
+
+
+def test_ports_in_a_row_are_one_endpoint_that_holds_each_of_them(tmp_path):
+    path = tmp_path / "sites.toml"
+    path.write_text(SITE.replace('"10.0.0.1:80"', '"10.0.0.1:80-89"'))
+    sites = read_sites(path)
+    for endpoint in ("10.0.0.1:80", "10.0.0.1:89", "10.0.0.1:80-89", "10.0.0.1:82-85"):
+        assert require_site(sites, endpoint).id == "lab"
+    for endpoint in (
+        "10.0.0.1:79",
+        "10.0.0.1:90",
+        "10.0.0.1:79-80",
+        "10.0.0.1:89-90",
+        "10.0.0.2:80",
+        "s3://10.0.0.1:80",
+    ):
+        assert site_of_endpoint(sites, endpoint) is None
+    # Two sites that share one port, at either end.
+    for other in ("10.0.0.1:89-95", "10.0.0.1:70-80", "10.0.0.1:85", "10.0.0.1:70-95"):
+        second = SITE.replace('"lab"', '"plant"').replace("10.0.0.1:80", other).replace("s3://lab/v", "s3://plant/v")
+        path.write_text(SITE.replace('"10.0.0.1:80"', '"10.0.0.1:80-89"') + second)
+        with pytest.raises(ConfigError, match=f"'{other}' is declared already, as '10.0.0.1:80-89' of 'lab'"):
+            read_sites(path)
 
 
 def test_codes():

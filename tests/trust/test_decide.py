@@ -221,7 +221,7 @@ def test_a_decision_can_be_written_down():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"act": "copy"}, "act: got 'copy', expected one of admit, read"),
+        ({"act": "copy"}, "act: got 'copy', expected one of admit, keep, read"),
         ({"party": ""}, "party: got nothing, expected a name"),
         ({"owner": ""}, "owner: got nothing"),
         ({"dataset": ""}, "dataset: got nothing"),

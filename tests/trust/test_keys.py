@@ -104,6 +104,19 @@ def test_a_destroyed_key_is_gone_and_does_not_come_back(keys):
             use()
 
 
+def test_a_key_that_is_forbidden_never_is_whatever_state_it_was_in(keys):
+    """There, gone, never made, or left blank by a break in the middle of destroying it."""
+    (path,) = keys.folder.iterdir()
+    path.write_bytes(b" " * 100)
+    for name in (KEY, KEY, key_id("fleet", "never made")):
+        keys.forbid(name)
+        with pytest.raises(KeyUnavailableError, match=r"was destroyed at 20.*nothing is stored under its name"):
+            keys.create(name)
+    before = path.read_bytes()
+    keys.forbid(KEY)
+    assert path.read_bytes() == before
+
+
 def test_a_missing_a_foreign_and_a_broken_key_are_named(keys, tmp_path):
     wrapped = keys.wrap(KEY, DATA_KEY)
     with pytest.raises(KeyUnavailableError, match=r"no key 'fleet/2027'; point \$GENBA_KEYS at the folder"):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from random_episodes import random_episode
+from withdrawing import FLEET, WORKS, make_trust, owned
 
 from genba.data.vault import Vault
-from genba.errors import ConfigError, KeyUnavailableError
+from genba.data.withdraw import Scope, withdraw
+from genba.errors import ConfigError, KeyUnavailableError, PermissionDeniedError
 from genba.spec.embodiment import load_embodiment
 from genba.trust.keys import FileKeys, key_id
 from genba.trust.pkcs11 import Pkcs11Keys, keys_from_environment
@@ -123,6 +125,31 @@ def test_destroying_that_was_interrupted_is_finished(keys):
         keys.unwrap("h/1", wrapped)
     keys.destroy("h/1")
     assert keys._versions(keys._session(), "h/1") == {}
+
+
+def test_a_key_that_is_forbidden_never_is_and_its_versions_are_gone(keys):
+    keys.create("i/1")
+    keys.rotate("i/1")
+    for name in ("i/1", "i/1", "i/never made"):
+        keys.forbid(name)
+        with pytest.raises(
+            KeyUnavailableError, match=rf"key '{name}' was destroyed at 20.*nothing is stored under its name"
+        ):
+            keys.create(name)
+    assert keys._versions(keys._session(), "i/1") == {} and len(keys._notes(keys._session(), "i/1")) == 1
+
+
+def test_a_withdrawal_destroys_the_key_in_the_token_and_its_list_is_read_with_another_of_it(keys, tmp_path, everything):
+    vault = Vault.open(tmp_path / "vault", create=True, embodiments=[everything], keys=keys)
+    vault.append(owned(everything, 0, FLEET))
+    shutil.copytree(vault.path, tmp_path / "copy")
+    withdraw(make_trust(tmp_path / "trust"), *FLEET, Scope(keys=keys, vaults=(vault,)))
+    assert keys._versions(keys._session(), key_id(*FLEET)) == {}
+    copy = Vault.open(tmp_path / "copy", embodiments=[everything], keys=keys)
+    with pytest.raises(KeyUnavailableError, match="key 'fleet/2026' was destroyed"):
+        copy.read("fleet/2026/000000")
+    with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
+        vault.append(owned(everything, 0, WORKS))
 
 
 def test_a_key_that_is_not_there_is_named(keys):

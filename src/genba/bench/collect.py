@@ -9,16 +9,17 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from genba.bench.metrics import Interval, wilson
 from genba.bench.pool import run_seeds
 from genba.bench.progress import EpisodeProgress
-from genba.bench.rollout import check_request
+from genba.bench.rollout import check_passport, check_request
 from genba.bench.worker import Job, episode_id, find_task
 from genba.errors import ConfigError, nearest
+from genba.runtime.bundle import Bundle
 from genba.spec.protocols import EpisodeSink
 
 
@@ -52,6 +53,9 @@ def collect(
     perturb: float = 0.0,
     tag: str | None = None,
     existing: Collection[str] = (),
+    provenance: Mapping[str, str] | None = None,
+    trust: Path | str | None = None,
+    allow_unchecked: bool = False,
     progress: bool = True,
 ) -> Collected:
     """Collect one episode per seed.
@@ -66,10 +70,14 @@ def collect(
         perturb: noise on what is executed, as a share of each action's range; needs a labeller, who is not perturbed.
         tag: episode ids are ``"<task>/<tag>/<seed>"``; None for the policy's name (``"model"`` for a bundle).
         existing: episode ids that need not be made again.
+        provenance: owner, dataset, site, jurisdiction and agreement of the episodes, those that are not a simulation's own.
+        trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
+        allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
 
     Raises:
         ConfigError: an unknown policy or labeller, a seed that may not be trained on, or a task without any that may.
+        PassportError, SignatureError: the bundle may not act here, or not any more.
         SimulatorError: an episode raised; task and seed are named. What was appended before stays.
     """
     found = find_task(task)
@@ -86,9 +94,22 @@ def collect(
     name = policy if policy in found.policies else "model"
     tag = tag or name
     wanted = [seed for seed in seeds if episode_id(found.id, tag, seed) not in existing]
+    passport = ""
+    if wanted and policy not in found.policies:
+        passport = check_passport(found, Bundle.read(policy, found.embodiment), trust, allow_unchecked=allow_unchecked)
     started, num_successes, simulated_s = time.perf_counter(), 0, 0.0
     # an answer is waited for: demonstrations shall not depend on how busy this computer is
-    job = Job(task=task, policy=policy, policy_name=name, labeller=labeller or "", perturb=perturb, record_as=tag)
+    job = Job(
+        task=task,
+        policy=policy,
+        policy_name=name,
+        labeller=labeller or "",
+        perturb=perturb,
+        record_as=tag,
+        provenance=dict(provenance or {}),
+        passport=passport,
+        trust=str(trust or ""),
+    )
     if wanted:
         with EpisodeProgress(f"{found.id} {tag}", len(wanted), shown=progress) as shown:
             for done in run_seeds(job, wanted, num_workers=workers):

@@ -6,22 +6,17 @@ up nobody. Order of completion is not order of seeds; the callers sort.
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing.connection
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from genba.bench.worker import Done, Job, Runner
-from genba.errors import BundleError, GenbaError, SimulatorError
+from genba.child import Child
+from genba.errors import BundleError, GenbaError, PassportError, SignatureError, SimulatorError
 
-#: one thread per worker: two workers with two threads each on two cores are slower than two with one
-SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-#: how long a worker gets to close its simulator
-CLOSE_S = 5.0
+#: what is wrong with the bundle, not with the simulator
+_OF_THE_BUNDLE = {kind.__name__: kind for kind in (BundleError, PassportError, SignatureError)}
 
 
 def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[Done]:
@@ -35,17 +30,18 @@ def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[D
     Raises:
         SimulatorError: an episode raised or a worker died, naming task and seed.
         BundleError: the policy's bundle cannot be used.
+        PassportError, SignatureError: it may not act here, or not any more.
     """
     if num_workers == 0:
         yield from _run_here(job, seeds)
         return
     workers: list[_Worker] = []
     try:
-        workers += [_start() for _ in range(min(num_workers, len(seeds)))]
+        workers += [_Worker(Child.start("genba.bench.worker")) for _ in range(min(num_workers, len(seeds)))]
         for worker in workers:
             # the parent's import path, so that a task in a module of the caller's is found
-            worker.connection.send((job, sys.path))
-        waiting, busy = list(reversed(seeds)), {worker.connection: worker for worker in workers}
+            worker.child.send((job, sys.path))
+        waiting, busy = list(reversed(seeds)), {worker.child.connection: worker for worker in workers}
         while busy:
             for connection in multiprocessing.connection.wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
@@ -59,7 +55,7 @@ def run_seeds(job: Job, seeds: Sequence[int], *, num_workers: int) -> Iterator[D
                     worker.give(None)
     finally:
         for worker in workers:
-            worker.stop()
+            worker.child.stop()
 
 
 def _run_here(job: Job, seeds: Sequence[int]) -> Iterator[Done]:
@@ -77,22 +73,19 @@ def _run_here(job: Job, seeds: Sequence[int]) -> Iterator[Done]:
 
 @dataclass(slots=True)
 class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: multiprocessing.connection.Connection
+    child: Child
     seed: int | None = None
 
     def give(self, seed: int | None) -> None:
         self.seed = seed
-        # a worker that is gone is reported by the next receive
-        with contextlib.suppress(BrokenPipeError):
-            self.connection.send(seed)
+        self.child.send(seed)
 
     def receive(self, job: Job) -> Done | None:
         """Return what came of the worker's seed, or None once it is ready for its first."""
         try:
-            answer = self.connection.recv()
+            answer = self.child.connection.recv()
         except (EOFError, ConnectionResetError):
-            code = self.process.wait()
+            code = self.child.process.wait()
             raise _failed(job, self.seed, "worker", f"the process ended by itself with status {code}") from None
         if isinstance(answer, tuple):
             name, message, text = answer
@@ -101,30 +94,9 @@ class _Worker:
             raise error
         return answer
 
-    def stop(self) -> None:
-        """End the process: by asking, and after a while by force."""
-        self.connection.close()
-        try:
-            self.process.wait(timeout=CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def _start() -> _Worker:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "genba.bench.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, **SINGLE_THREAD},
-            stdin=subprocess.DEVNULL,
-        )
-    return _Worker(process, multiprocessing.connection.Connection(ours.detach()))
-
 
 def _failed(job: Job, seed: int | None, name: str, message: str) -> GenbaError:
-    if name == "BundleError":
-        return BundleError(message)
+    if name in _OF_THE_BUNDLE:
+        return _OF_THE_BUNDLE[name](message)
     at = "could not start" if seed is None else f"seed {seed}"
     return SimulatorError(f"{job.task}: {job.policy_name}: {at}: {name}: {message}")

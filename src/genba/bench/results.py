@@ -76,6 +76,8 @@ class Result:
     #: ISO 8601, UTC
     date: str
     command: str
+    #: whether a model's passport allowed it to act, and who says so; empty for other policies
+    passport: str = ""
     #: seed -> ground-truth trace of the episodes that were asked to be kept; not part of the file
     traces: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ reported. Read next: ``collect``, the same loop that keeps the episodes.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shlex
 import sys
@@ -21,11 +22,15 @@ from genba.bench.pool import run_seeds
 from genba.bench.progress import EpisodeProgress
 from genba.bench.results import Result, commit, hardware, measure_latency
 from genba.bench.worker import Done, Job, find_task, is_policy
-from genba.errors import ConfigError, nearest
+from genba.errors import ConfigError, PassportError, nearest
 from genba.runtime.bundle import Bundle
+from genba.runtime.clearance import clear
 from genba.runtime.control_log import merged
 from genba.spec.task import Metric, Task
+from genba.trust.machine import MachineTrust
 
+#: where the simulators of this project are
+SIMULATORS = "genba.machines."
 #: episodes of a measurement, where none are asked for
 DEFAULT_EPISODES = 50
 
@@ -42,6 +47,8 @@ def roll_out(
     flow_steps: int | None = None,
     noise: str | None = None,
     masked: Sequence[str] = (),
+    trust: Path | str | None = None,
+    allow_unchecked: bool = False,
     progress: bool = True,
 ) -> Result:
     """Measure a policy on a task.
@@ -57,11 +64,14 @@ def roll_out(
         flow_steps: flow steps of a bundle's policy; None for what the bundle says.
         noise: noise of a bundle's policy; None for what the bundle says.
         masked: channels that the policy is not shown; the result's name says so.
+        trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
+        allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
 
     Raises:
         ConfigError: neither a policy of the task nor a bundle; seeds that stand twice; or a masked channel that is none.
         BundleError: the bundle is damaged or for another machine.
+        PassportError, SignatureError: the bundle may not act here, or not any more.
         SimulatorError: an episode raised; task and seed are named.
     """
     found = find_task(task)
@@ -72,6 +82,7 @@ def roll_out(
     for channel in masked:
         check_channel(found.embodiment, channel)
     without = f" without {' and '.join(masked)}" if masked else ""
+    passport = "" if bundle is None else check_passport(found, bundle, trust, allow_unchecked=allow_unchecked)
     job = Job(
         task=task,
         policy=policy,
@@ -81,6 +92,7 @@ def roll_out(
         flow_steps=flow_steps,
         noise=noise,
         masked=tuple(masked),
+        trust=str(trust or ""),
     )
     started = time.perf_counter()
     done: dict[int, Done] = {}
@@ -90,7 +102,32 @@ def roll_out(
             successes = sum(d.outcome["success"] for d in done.values())
             shown.advance(f"success {successes / len(done):.0%}")
     ordered = [done[seed] for seed in seeds]
-    return _summarise(found, job, bundle, ordered, workers, time.perf_counter() - started)
+    result = _summarise(found, job, bundle, ordered, workers, time.perf_counter() - started)
+    return dataclasses.replace(result, passport=passport)
+
+
+def check_passport(task: Task, bundle: Bundle, trust: Path | str | None, *, allow_unchecked: bool = False) -> str:
+    """Say in words what was found of a bundle's passport, where the bundle may act.
+
+    Args:
+        task: what it shall do.
+        bundle: what shall act.
+        trust: the machine's trust folder; None to check nothing.
+        allow_unchecked: check nothing also where the task is no simulator of this project.
+
+    Raises:
+        PassportError: nothing was to be checked, and the task is no simulator of this project.
+        GenbaError: it may not act (``genba.runtime.clearance.clear``).
+    """
+    if trust:
+        clearance = clear(bundle, MachineTrust(trust))
+        return f"checked: {clearance.digest}, released by {', '.join(clearance.released_by)}"
+    if not str(getattr(task.make_env, "__module__", "")).startswith(SIMULATORS) and not allow_unchecked:
+        raise PassportError(
+            f"{task.id}: not a simulator of this project, so no bundle acts on it unchecked; name the machine's trust folder "
+            f"(--trust, or trust=)"
+        )
+    return "not checked (no --trust)"
 
 
 def check_request(task: Task, policy: str, seeds: Sequence[int]) -> None:

@@ -14,15 +14,19 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
 from genba import registry
 from genba.bench.masked import Masked
 from genba.bench.perturb import Perturbed
+from genba.errors import PassportError
 from genba.runtime.bundle import Bundle, is_bundle
+from genba.runtime.clearance import Clearance, clear
 from genba.runtime.engine import OnnxEngine
 from genba.runtime.executor import Executor
 from genba.runtime.loop import EpisodeRun, run_episode
@@ -31,6 +35,7 @@ from genba.runtime.recorder import Recorder
 from genba.spec.episode import Episode, EpisodeMetadata
 from genba.spec.protocols import Env, Policy
 from genba.spec.task import Task
+from genba.trust.machine import MachineTrust
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +54,8 @@ class Job:
     perturb: float = 0.0
     #: episode ids are ``"<task>/<tag>/<seed>"``; empty to record nothing
     record_as: str = ""
+    #: owner, dataset, site, jurisdiction and agreement of what is recorded; what is not given is as ``EpisodeMetadata`` has it
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     #: seeds whose ground-truth trace comes back
     keep: frozenset[int] = frozenset()
     #: whether a late answer is treated as late
@@ -58,6 +65,10 @@ class Job:
     noise: str | None = None
     #: channels that the policy is not shown
     masked: tuple[str, ...] = ()
+    #: what was found of the bundle's passport before, in words, for the record; empty where there is no bundle
+    passport: str = ""
+    #: a machine's trust folder, which decides whether the bundle may act; empty where nothing is checked
+    trust: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -77,16 +88,19 @@ def find_task(name: str) -> Task:
     return registry.resolve(name) if ":" in name else registry.task(name)
 
 
-def make_policy(job: Job, task: Task, env: Env) -> Policy:
-    """Return the policy that a job names.
+def make_policy(job: Job, task: Task, env: Env) -> tuple[Policy, Clearance | None]:
+    """Return the policy that a job names, and its clearance where that is checked.
 
     Raises:
         BundleError: a bundle is damaged, for another machine, or computes something else here.
+        GenbaError: a bundle may not act here (``clearance.clear``).
     """
     if job.policy in task.policies:
-        return task.policies[job.policy](env)
-    engine = OnnxEngine(Bundle.read(job.policy, task.embodiment))
-    return EnginePolicy(engine, name=job.policy_name, flow_steps=job.flow_steps, noise=job.noise)
+        return task.policies[job.policy](env), None
+    bundle = Bundle.read(job.policy, task.embodiment)
+    # Recorded by whoever started the job, once, not by each of its workers.
+    clearance = clear(bundle, MachineTrust(job.trust), record=False) if job.trust else None
+    return EnginePolicy(OnnxEngine(bundle), name=job.policy_name, flow_steps=job.flow_steps, noise=job.noise), clearance
 
 
 def is_policy(task: Task, policy: str) -> bool:
@@ -101,18 +115,29 @@ class Runner:
         self.job = job
         self.task = find_task(job.task)
         self.env = self.task.make_env()
-        policy = make_policy(job, self.task, self.env)
+        policy, self.clearance = make_policy(job, self.task, self.env)
+        self._watched = contextlib.ExitStack()
+        if self.clearance is not None:
+            self._watched.enter_context(self.clearance)
         actor = Perturbed(policy, self.task.embodiment, job.perturb) if job.perturb else policy
         if job.masked:
             actor = Masked(actor, self.task.embodiment, job.masked)
-        self._executor = Executor(actor, self.task.embodiment, enforce_deadline=job.enforce_deadline)
+        self._executor = Executor(
+            actor, self.task.embodiment, enforce_deadline=job.enforce_deadline, clearance=self.clearance
+        )
         # who acts and labels is asked once: an expert's plan may have taken a long search
         teacher = policy if job.labeller == job.policy else None
         self._labeller = teacher or (self.task.policies[job.labeller](self.env) if job.labeller else None)
         self._recorder = Recorder(self.task.embodiment) if job.record_as else None
 
     def run(self, seed: int) -> Done:
-        """Run one seed and let the task's verifier judge it."""
+        """Run one seed and let the task's verifier judge it.
+
+        Raises:
+            PassportError: the bundle lost its clearance; an episode under way goes to its end without it, none begins.
+        """
+        if self.clearance is not None and self.clearance.refusal:
+            raise PassportError(self.clearance.refusal)
         run = run_episode(
             self.env,
             self._executor,
@@ -134,6 +159,8 @@ class Runner:
                     seed=seed,
                     instruction=self.env.instruction(),
                     outcome=outcome | {f"guard.{why}": float(n) for why, n in sorted(run.log.interventions.items())},
+                    **self.job.provenance,
+                    source=f"passport {self.job.passport}" if self.job.passport else "",
                 )
             )
         kept = trace if seed in self.job.keep else None
@@ -141,6 +168,7 @@ class Runner:
 
     def close(self) -> None:
         """Release the machine."""
+        self._watched.close()
         self.env.close()
 
 

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from genba.cli.passport_view import passport_path, table_of, trust_store
 from genba.errors import LedgerError
+from genba.runtime.bundle import Bundle, is_bundle
+from genba.runtime.clearance import released_by, weights_of
 from genba.trust import passport as passports
 from genba.trust import proofs, revocation
 from genba.trust import trained_on as sets
@@ -22,6 +24,7 @@ from genba.trust.audit import countersign as countersigned
 from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
 from genba.trust.digest import canonical_json, digest_file
+from genba.trust.folder import REVOCATION_FILE, VARIABLE
 from genba.trust.heads import newest_head, read_head, read_line, read_lines
 from genba.trust.ledger import HEADS, Entry, Ledger
 from genba.trust.signing import PublicKey, SigningKey, TrustStore
@@ -35,6 +38,10 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Argument(help="The ledger's folder.")]
 TrustOption = Annotated[Path | None, typer.Option("--trust", help="Folder with the public keys that you believe.")]
 NeededTrust = Annotated[Path, typer.Option("--trust", help="Folder with the public keys that you believe.")]
+ReaderTrust = Annotated[
+    Path,
+    typer.Option("--trust", envvar=VARIABLE, help="A trust folder, or one with the public keys that you believe."),
+]
 KeyOption = Annotated[Path, typer.Option("--key", help="Your private key.")]
 
 
@@ -216,54 +223,66 @@ def check(
 
 @app.command()
 def passport(
-    path: Annotated[Path, typer.Argument(help="The passport's file.")],
-    trust: NeededTrust,
+    path: Annotated[Path, typer.Argument(help="A bundle, a checkpoint, or a passport's file.")],
+    trust: ReaderTrust,
     weights: Annotated[Path | None, typer.Option(help="The weights that it must be for.")] = None,
     revoked: Annotated[Path | None, typer.Option(help="The signed list of revoked models.")] = None,
     embodiment: Annotated[str | None, typer.Option(help="Id of the machine that must be allowed.")] = None,
     site: Annotated[str | None, typer.Option(help="The site that must be allowed.")] = None,
 ) -> None:
-    """Verify a model's passport and show it; refuse it where it is not for these weights, this machine or this site."""
-    envelope, store = passports.read(path), TrustStore.load(trust)
-    found, signers = passports.verify(envelope, store, place=str(path))
+    """Verify a model's passport and show it; refuse it where it is not for these weights, this machine or this site.
+
+    A bundle must be the one that was released with it. A checkpoint's weights are compared when it is exported, or gone on from.
+    """
+    file, store = passport_path(path), trust_store(trust)
+    envelope = passports.read(file)
+    found, signers = passports.verify(envelope, store, place=str(file))
     if (embodiment is None) != (site is None):
         raise LedgerError("passport: got one of --embodiment and --site, expected both: each may be refused")
-    listed = revocation.read(revoked, store) if revoked else None
+    if revoked is None and (trust / REVOCATION_FILE).exists():
+        revoked = trust / REVOCATION_FILE
+    Console().print(table_of(found, envelope.digest, signers), highlight=False)
+    at_hand = digest_file(weights) if weights else found.weights
+    if is_bundle(path):
+        bundle = Bundle.read(path)
+        at_hand = weights_of(bundle)
+        released_by(bundle, envelope.digest, store)
     passports.check(
         envelope,
         store,
-        weights=digest_file(weights) if weights else found.weights,
+        weights=at_hand,
         embodiment=embodiment,
         site=site,
         now_ns=time.time_ns(),
-        revocations=listed,
-        place=str(path),
+        revocations=revocation.read(revoked, store) if revoked else None,
+        place=str(file),
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_row("signed by", ", ".join(signers))
-    table.add_row("passport", envelope.digest)
-    for name, value in passports.predicate_of(found).items():
-        shown = f"{len(value)} packages" if name == "environment" else json.dumps(value, ensure_ascii=False)
-        table.add_row(name, escape(shown))
-    Console().print(table, highlight=False)
 
 
 @app.command("trained-on")
 def trained_on(
-    path: Annotated[Path, typer.Argument(metavar="PASSPORT", help="The model's passport.")],
-    trust: NeededTrust,
+    path: Annotated[Path, typer.Argument(metavar="PASSPORT", help="A bundle, a checkpoint, or a passport's file.")],
+    trust: ReaderTrust,
     owner: Annotated[str, typer.Option(help="Whose data.")],
     blinding: Annotated[Path, typer.Option("--blinding", help="The owner's blinding key.")],
     dataset: Annotated[str, typer.Option(help="Which data set; by default any of the owner's.")] = "",
     shard: Annotated[str, typer.Option(help="Which shard of it, by digest.")] = "",
-    whole: Annotated[Path | None, typer.Option("--set", help="The whole blinded set: the complete check.")] = None,
+    whole: Annotated[
+        Path | None,
+        typer.Option(
+            "--set", help="The whole blinded set: the complete check. By default the bundle's or checkpoint's."
+        ),
+    ] = None,
     proof: Annotated[Path | None, typer.Option(help="A proof about this claim, where there is no set.")] = None,
-    out: Annotated[Path | None, typer.Option(help="With --set: write the proof about this claim here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With the set: write the proof about this claim here.")] = None,
 ) -> None:
     """Say whether a model was trained on an owner's data; exit status 0 for yes, 1 for no, 2 where it is not proved."""
-    found, _ = passports.verify(passports.read(path), TrustStore.load(trust), place=str(path))
+    file = passport_path(path)
+    found, _ = passports.verify(passports.read(file), trust_store(trust), place=str(file))
     claim = sets.Claim(owner, dataset, shard)
     blinded = claim.blinded(sets.read_blinding_key(blinding))
+    if whole is None and proof is None and path.is_dir():
+        whole = path / sets.FILE
     if (whole is None) == (proof is None):
         raise LedgerError("trained-on: got both or neither, expected --set SET or --proof PROOF")
     if whole is not None:

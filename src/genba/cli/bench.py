@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genba import registry
@@ -14,6 +15,8 @@ from genba.bench.collect import collect as collect_episodes
 from genba.bench.results import Result
 from genba.bench.rollout import DEFAULT_EPISODES, roll_out
 from genba.cli.default_command import DefaultCommand
+from genba.cli.trust_option import TrustOption
+from genba.cli.vault_option import say_rules
 from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
 
@@ -47,6 +50,7 @@ def run(
         list[str] | None, typer.Option(help="A channel that the policy is not shown; may be given several times.")
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
+    trust: TrustOption = None,
 ) -> None:
     """Measure a policy on a task's frozen test seeds."""
     found = registry.task(task)
@@ -62,6 +66,7 @@ def run(
         enforce_deadline=deadline,
         flow_steps=flow_steps,
         masked=mask_channel or (),
+        trust=trust,
     )
     if out is not None:
         result.write(out)
@@ -87,9 +92,17 @@ def collect(
     labeller: Annotated[str | None, typer.Option(help="Who says at each step what should be done (DAgger).")] = None,
     perturb: Annotated[float, typer.Option(help="Noise on what is executed, as a share of each action's range.")] = 0.0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
+    owner: Annotated[str | None, typer.Option(help="Who owns what is recorded.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets it belongs to.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it is recorded.")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
+    agreement: Annotated[str | None, typer.Option(help="Under which agreement it may be used.")] = None,
+    trust: TrustOption = None,
 ) -> None:
     """Collect demonstrations, or corrections of a policy, into a vault."""
+    given = {"owner": owner, "dataset": dataset, "site": site, "jurisdiction": jurisdiction, "agreement": agreement}
     sink = Vault.open(vault, create=True)
+    say_rules(sink, Console())
     existing = {entry.episode_id for entry in sink.entries(task_id=task)}
     done = collect_episodes(
         task,
@@ -100,6 +113,8 @@ def collect(
         labeller=labeller,
         perturb=perturb,
         existing=existing,
+        provenance={name: value for name, value in given.items() if value is not None},
+        trust=trust,
     )
     Console().print(
         f"{done.num_new} new episodes in {vault}, {done.num_existing} were there; success {done.success}",
@@ -141,5 +156,9 @@ def _show(result: Result) -> None:
     table.add_row("fallbacks", f"{control['num_fallbacks']} of {control['num_steps']} control steps")
     reasons = ", ".join(f"{name} {count}" for name, count in control["interventions"].items())
     table.add_row("guard", f"{control['num_guarded']} of {control['num_steps']} control steps  {reasons}".rstrip())
+    if result.passport:
+        table.add_row("passport", result.passport)
+    for reason, count in control.get("refusals", {}).items():
+        table.add_row("refused", f"{count} of {control['num_steps']} control steps: {escape(reason)}")
     console.print(f"[bold]{result.task}[/] {result.policy}", highlight=False)
     console.print(table, highlight=False)

@@ -19,7 +19,7 @@ from genba.cli.data_formats import named_options, only_reader, show_formats
 from genba.cli.data_import import Choices, import_into
 from genba.cli.data_upkeep import compact_shards, fsck, rebuild
 from genba.cli.data_view import view
-from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
+from genba.cli.vault_option import DEFAULT_PURPOSE, DEFAULT_VAULT, PurposeOption, VaultOption, say_rules
 from genba.data.catalog import EpisodeEntry
 from genba.data.vault import Vault
 from genba.spec.statistics import undo_scale
@@ -94,8 +94,9 @@ def list_episodes(
     each: Annotated[bool, typer.Option("--each", help="One line per episode instead of one per kind.")] = False,
 ) -> None:
     """List what a vault holds, per machine and task, or episode by episode."""
-    entries = Vault.open(vault).entries(embodiment_id=embodiment, task_id=task)
-    console, table = Console(), Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    kept, console = Vault.open(vault), Console()
+    entries = kept.entries(embodiment_id=embodiment, task_id=task)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     if each:
         for name in ("episode", "policy", "success", "seconds", "windows", "kB", "owner"):
             _add_column(table, name, is_number=name in ("seconds", "windows", "kB"))
@@ -124,15 +125,17 @@ def list_episodes(
             )
     console.print(table, highlight=False)
     console.print(f"{len(entries)} episodes in {vault}", highlight=False)
+    say_rules(kept, console)
 
 
 @app.command()
 def show(
     episode: Annotated[str, typer.Argument(help="An episode's id; see: genba data list --each.")],
     vault: VaultOption = DEFAULT_VAULT,
+    purpose: PurposeOption = DEFAULT_PURPOSE,
 ) -> None:
     """Show one episode: where it comes from, what came of it, and every channel with its true rate."""
-    kept, console = Vault.open(vault), Console()
+    kept, console = Vault.open(vault, purpose=purpose), Console()
     entry = kept.entry(episode)
     shard, meta = kept.shard(entry), entry.metadata
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -186,6 +189,7 @@ def show(
             ranges,
         )
     console.print(channels, highlight=False)
+    say_rules(kept, console)
 
 
 def _groups(entries: list[EpisodeEntry]) -> dict[tuple[str, ...], list[EpisodeEntry]]:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
+from genba.cli.vault_option import DEFAULT_PURPOSE, DEFAULT_VAULT, PurposeOption, VaultOption
 from genba.config import build, read_toml
 from genba.data.catalog import EpisodeEntry
 from genba.data.quality.findings import KINDS, Verdict
@@ -28,6 +28,7 @@ _COLOURS = {"slight": "yellow", "serious": "dark_orange", "severe": "red"}
 
 def check(
     vault: VaultOption = DEFAULT_VAULT,
+    purpose: PurposeOption = DEFAULT_PURPOSE,
     episode: Annotated[list[str] | None, typer.Option(help="Only this episode; may be given several times.")] = None,
     embodiment: Annotated[str | None, typer.Option(help="Only episodes of this machine.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only episodes of this owner.")] = None,
@@ -44,7 +45,7 @@ def check(
     their machine. Nothing is changed. Whether the files themselves are intact asks: genba data fsck.
     """
     limits = _thresholds(thresholds, set_ or [])
-    kept, console = Vault.open(vault), Console()
+    kept, console = Vault.open(vault, purpose=purpose), Console()
     entries = _entries(kept, episode or [], embodiment, owner)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     verdicts: list[Verdict] = []

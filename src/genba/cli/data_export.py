@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from genba.cli.progress import counted
-from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
+from genba.cli.vault_option import DEFAULT_PURPOSE, DEFAULT_VAULT, PurposeOption, VaultOption
 from genba.data.export import choose_episodes, find_writer
 from genba.data.vault import Vault
 
@@ -18,6 +18,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="Where to write; must not exist yet.")],
     format: Annotated[str, typer.Option("--format", help="Name of the format; see: genba data formats.")],
     vault: VaultOption = DEFAULT_VAULT,
+    purpose: PurposeOption = DEFAULT_PURPOSE,
     embodiment: Annotated[str | None, typer.Option(help="Only this machine; needed where there are several.")] = None,
     task: Annotated[str | None, typer.Option(help="Only this task, e.g. arm/grip@1.")] = None,
     episode: Annotated[list[str] | None, typer.Option(help="Only this episode; may be given several times.")] = None,
@@ -26,7 +27,7 @@ def export(
 
     The whole export is written or nothing is. What a format cannot hold is refused by name, never left out in silence.
     """
-    kept, console = Vault.open(vault), Console()
+    kept, console = Vault.open(vault, purpose=purpose), Console()
     writer = find_writer(format)
     entries = choose_episodes(kept, embodiment_id=embodiment, task_id=task, episode_ids=episode or ())
     facts = kept.embodiment(entries[0].embodiment_id)

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from genba import __version__
+from genba.cli.vault_option import say_rules
 from genba.data.fanout import Event, Finished, Started, Stored, run_here, run_ray, run_workers
 from genba.data.import_journal import ImportJournal
 from genba.data.ingest import Job, find_logs, jobs_of, options_of, whole_log
@@ -87,6 +88,7 @@ def import_into(vault: Path | str, path: Path, given: Mapping[str, Any], choices
         _show(_plan(ImportJournal(Vault.open(vault)) if there else None, logs, options), console)
         return
     kept = Vault.open(vault, create=True)
+    say_rules(kept, console)
     # A kill between an episode's shard and its row in the catalog left a shard that is whole: found here, it is not stored
     # a second time. One that is damaged is for fsck to name.
     kept.rebuild(refused={})

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from genba.cli.vault_option import DEFAULT_VAULT, VaultOption
+from genba.cli.vault_option import DEFAULT_PURPOSE, DEFAULT_VAULT, PurposeOption, VaultOption
 from genba.data.vault import Vault, file_name
 from genba.errors import DataError
 from genba.report.rerun_view import quiet, write_recording
@@ -21,6 +21,7 @@ from genba.report.rerun_view import quiet, write_recording
 def view(
     episode: Annotated[str, typer.Argument(help="An episode's id; see: genba data list --each.")],
     vault: VaultOption = DEFAULT_VAULT,
+    purpose: PurposeOption = DEFAULT_PURPOSE,
     save: Annotated[Path | None, typer.Option(help="Save the recording here (.rrd) instead of opening it.")] = None,
 ) -> None:
     """Open one episode in Rerun: cameras, points, every number on its own clock, laid out by the machine's facts.
@@ -28,7 +29,7 @@ def view(
     Without a display the recording is saved beside you and the command that opens it is printed. Rerun's usage reports are
     off in everything that is started here.
     """
-    kept, console = Vault.open(vault), Console()
+    kept, console = Vault.open(vault, purpose=purpose), Console()
     entry = kept.entry(episode)
     if save is None and not _has_display():
         save = Path(f"{file_name(entry.episode_id)}.rrd")

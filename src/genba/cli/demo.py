@@ -3,7 +3,7 @@
     collect demonstrations → train → export → let the model drive and be corrected → train on → export → measure → report
 
 Each stage looks at what is already there (episodes in the vault, checkpoints, bundles, result files) and does the
-rest. How much of everything is in ``Plan``; how each thing is done is in ``bench``, ``train``, ``runtime``, ``report``.
+rest. It runs confined, under the agreements of three invented owners (``demo_trust``). How much of everything is in ``Plan``; how each thing is done is in ``bench``, ``train``, ``runtime``, ``report``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from genba.bench.collect import collect
 from genba.bench.results import Result, commit, hardware
 from genba.bench.rollout import roll_out
 from genba.cli.bundle import export_run
+from genba.cli.demo_trust import OWNERS, default_out
 from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.report.page import write_page
 from genba.report.run import RunRecord, Stage, write_pictures
+from genba.report.where import where_data_stayed
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.spec.task import Task
 from genba.train import checkpoint
 from genba.train.launch import launch
 from genba.train.recipe import recipe
+from genba.trust.folder import TrustFolder
 
 app = typer.Typer(help="The whole job on this computer: collect, train, deploy, measure, report.")
 console = Console(stderr=True)
@@ -128,7 +131,7 @@ def demo(
 ) -> None:
     """Do the whole job: about a quarter of an hour on two cores; interrupt it and start it again as you like."""
     plan = QUICK if quick else FULL
-    out = out or Path("demo-run-quick" if quick else "demo-run")
+    out = out or default_out(is_quick=quick)
     run = _Run(plan, out, processes)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("Collect demonstrations", run.collect_demonstrations),
@@ -156,6 +159,9 @@ class _Run:
     def __init__(self, plan: Plan, out: Path, num_processes: int) -> None:
         self.plan, self.out, self.num_processes = plan, out, num_processes
         self.tasks: dict[str, Task] = {task_id: registry.task(task_id) for task_id in plan.shares}
+        self.trust = TrustFolder.from_environment()
+        #: the same folder serves the simulated machines, which stand where the demo runs
+        self._machine = self.trust.path if self.trust else None
         out.mkdir(parents=True, exist_ok=True)
         path, command = out / "run.json", "genba demo" + (" --quick" if plan is QUICK else "")
         self.record = (
@@ -234,7 +240,7 @@ class _Run:
             wanted = steps == self.plan.steps or self.plan.shares[task_id].corrections
             if wanted and not is_bundle(path):
                 missing[task.embodiment.id] = path
-        reports = export_run(self.out / "train", list(missing), missing) if missing else {}
+        reports = export_run(self.out / "train", list(missing), missing, trust=self.trust) if missing else {}
         for report in reports.values():
             console.print(
                 f"  {report.path}: {report.num_bytes / 1e6:.1f} MB, differs from torch by {report.max_difference:.0e}",
@@ -262,14 +268,18 @@ class _Run:
                 ):
                     continue
                 keep = [seeds[0]] if name == "model" else []
-                result = roll_out(task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep)
+                result = roll_out(
+                    task_id, policy, seeds=seeds, workers=self.num_processes, keep=keep, trust=self._machine
+                )
                 for seed in keep:
                     write_pictures(self.out, task_id, task.draw(result.traces[seed], name))
                 result.write(path)
         return ", ".join(f"{share.episodes} {task_id}" for task_id, share in self.plan.shares.items()) + " per policy"
 
     def report(self) -> str:
-        """Write the page."""
+        """Write the page, with where the data stayed where this runs under a trust folder."""
+        if self.trust is not None:
+            self.record = dataclasses.replace(self.record, trust=where_data_stayed(self.trust))
         self.record.write(self.out)
         path = write_page(self.out)
         return f"{path.stat().st_size / 1e6:.1f} MB in one file"
@@ -286,6 +296,8 @@ class _Run:
             labeller=labeller,
             perturb=perturb,
             existing=existing,
+            provenance=OWNERS.get(task_id) if self.trust else None,
+            trust=self._machine,
         )
         return len(seeds)
 

@@ -1,6 +1,6 @@
 """``genba trust``: run a command that reaches what it may and nothing else; say what this computer can enforce.
 
-What owners allow is in ``trust_agreements``.
+Who this party is, is in ``trust_folder``; what owners allow in ``trust_agreements``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from genba.cli.trust_agreements import add_to as add_agreements
+from genba.cli.trust_contribution import add_to as add_contribution
+from genba.cli.trust_folder import add_to as add_folder
+from genba.cli.trust_withdraw import add_to as add_withdrawal
 from genba.errors import ConfigError, nearest
 from genba.trust.sandbox.log import SYNCS, Sync, read_log
 from genba.trust.sandbox.policy import Policy, parse_endpoint, path_rule
@@ -23,9 +26,12 @@ from genba.trust.sandbox.support import requirements, try_for_real
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Keep data where its owner said: agreements, decide, rotate, run, probe, egress.",
+    help="Keep data where its owner said: init, show, agreements, decide, rotate, run, probe, egress.",
 )
+add_folder(app)
 add_agreements(app)
+add_withdrawal(app)
+add_contribution(app)
 
 SOURCE = "command line"
 

@@ -22,6 +22,7 @@ from genba.errors import DataError, StorageError
 from genba.spec.episode import EpisodeMetadata
 from genba.spec.statistics import Statistics
 from genba.spec.units import SECOND_NS
+from genba.trust.requests import Holding
 
 #: How long a process waits for another's append to finish.
 PATIENCE_S = 60.0
@@ -152,6 +153,11 @@ class EpisodeEntry:
         return self.metadata.embodiment_id
 
     @property
+    def holding(self) -> Holding:
+        """Whose it is, in which data set, under which agreement: what rules are asked about."""
+        return Holding(self.metadata.owner, self.metadata.dataset, self.metadata.agreement)
+
+    @property
     def duration_s(self) -> float:
         """Time between the first and the last sample."""
         return (self.end_ns - self.start_ns) / SECOND_NS
@@ -212,6 +218,24 @@ class Catalog:
             connection.executemany("DELETE FROM episodes WHERE file = ?", old)
             connection.executemany("DELETE FROM shards WHERE file = ?", old)
 
+    def purge(self, owner: str, dataset: str) -> list[str]:
+        """Take an owner's data set out, rows of episodes whose shard is not known any more too.
+
+        Returns:
+            The ids of the episodes that were taken out.
+
+        Raises:
+            StorageError: the rows could not be deleted.
+        """
+        whose = (owner, dataset)
+        with self._connect() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            found = connection.execute(
+                "DELETE FROM episodes WHERE owner = ? AND dataset = ? RETURNING episode_id", whose
+            ).fetchall()
+            connection.execute("DELETE FROM shards WHERE owner = ? AND dataset = ?", whose)
+        return sorted(name for (name,) in found)
+
     def _insert(
         self,
         connection: sqlite3.Connection,
@@ -269,6 +293,11 @@ class Catalog:
             rows = connection.execute(f"SELECT {names} FROM shards ORDER BY file").fetchall()
         return [ShardEntry(**dict(zip(ShardEntry.__dataclass_fields__, row, strict=True))) for row in rows]
 
+    def terms(self) -> set[tuple[str, str, str]]:
+        """Return every owner, data set and agreement under which an episode is kept."""
+        with self._connect() as connection:
+            return set(connection.execute("SELECT DISTINCT owner, dataset, agreement FROM episodes"))
+
     def holds(self, episode_id: str) -> bool:
         """Say whether the episode is stored."""
         with self._connect() as connection:
@@ -310,6 +339,8 @@ class Catalog:
         try:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as connection, connection:
                 self._is_new(connection)
+                # What is deleted is overwritten: a withdrawn episode's metadata and statistics do not stay in free pages.
+                connection.execute("PRAGMA secure_delete = ON")
                 yield connection
         except sqlite3.OperationalError as error:
             raise StorageError(f"{self.path}: {error}; check free space and permissions") from error

@@ -1,7 +1,7 @@
 """Packing many small shards into few large ones, so that a vault of millions of episodes is not one of millions of files.
 
 Episodes are neither decoded nor changed: their blocks are opened and sealed anew under the new shard's data key. Only
-episodes of one owner, data set and embodiment come together. A small shard is removed only after the large one is written
+episodes of one owner, data set, agreement and embodiment come together. A small shard is removed only after the large one is written
 and catalogued; whatever interrupts this, every episode is whole in a shard that the catalog names. Who has an episode open
 keeps the mapped file; who looks it up again finds it in its new place. Object storage has no mapping: there, a reader
 that has an old shard open must open the vault again.
@@ -10,7 +10,7 @@ that has an old shard open must open the vault again.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,26 +42,34 @@ def compact(vault: Vault, *, target_bytes: int = TARGET_BYTES) -> Iterator[Compa
     Raises:
         CorruptShardError: a shard is damaged; it and those that were to go with it stay as they are.
         KeyUnavailableError: an owner's key is missing or was destroyed.
+        PermissionDeniedError: the rules of a governed vault refuse to open it; as for a damaged one.
         StorageError: another upkeep runs, or the disk refused; what was not packed stays as it is.
     """
     with alone(vault):
-        groups = plan(vault.catalog.shards(), target_bytes)
-        entries: dict[str, list[EpisodeEntry]] = {shard.file: [] for shards in groups for shard in shards}
+        vault, entries = vault.to_keep(), dict[str, list[EpisodeEntry]]()
         for entry in vault.entries():
-            if entry.file in entries:
-                entries[entry.file].append(entry)
+            entries.setdefault(entry.file, []).append(entry)
+        agreements = {file: tuple(sorted({e.metadata.agreement for e in found})) for file, found in entries.items()}
+        groups = plan(vault.catalog.shards(), target_bytes, agreements)
         for shards in groups:
             packed = [entry for shard in shards for entry in entries[shard.file]]
             yield _pack(vault, shards, sorted(packed, key=lambda e: (e.start_ns, e.episode_id)))
 
 
-def plan(shards: list[ShardEntry], target_bytes: int) -> list[list[ShardEntry]]:
-    """Return which shards go together, each group of at least two and of about ``target_bytes``."""
+def plan(
+    shards: list[ShardEntry], target_bytes: int, agreements: Mapping[str, tuple[str, ...]]
+) -> list[list[ShardEntry]]:
+    """Return which shards go together, each group of at least two and of about ``target_bytes``.
+
+    Args:
+        agreements: those of each shard's episodes, by its file.
+    """
     groups: dict[tuple[str, ...], list[list[ShardEntry]]] = {}
     for shard in shards:
         if 2 * shard.size_bytes >= target_bytes:
             continue
-        kept = groups.setdefault((shard.owner, shard.dataset, shard.embodiment_id, shard.key_id), [[]])
+        whose = (shard.owner, shard.dataset, *agreements.get(shard.file, ()))
+        kept = groups.setdefault((shard.embodiment_id, shard.key_id, *whose), [[]])
         if sum(s.size_bytes for s in kept[-1]) + shard.size_bytes > target_bytes:
             kept.append([])
         kept[-1].append(shard)

@@ -7,29 +7,20 @@ process that started it does, however that ended. Read next: ``import_worker``, 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import multiprocessing.connection
 import os
-import socket
-import subprocess
 import sys
 import traceback
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from genba.child import Child
 from genba.data.ingest import Ingest, Ingested, Job
 from genba.data.vault import Vault
 from genba.errors import ConfigError, GenbaError, StorageError
-
-#: One thread per worker, as many workers as asked for.
-SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-#: How long a worker gets to finish the episode in its hands.
-CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +69,7 @@ def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Gen
         while waiting or busy:
             while waiting and len(busy) < num_workers:
                 worker = _start(vault, waiting.pop())
-                busy[worker.connection] = worker
+                busy[worker.child.connection] = worker
                 yield Started(job=worker.job)
             for connection in multiprocessing.connection.wait(list(busy)):
                 worker = busy[connection]
@@ -90,10 +81,10 @@ def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Gen
                         yield Started(job=worker.job)
                     else:
                         del busy[connection]
-                        worker.stop()
+                        worker.child.stop()
     finally:
         for worker in busy.values():
-            worker.stop()
+            worker.child.stop()
 
 
 def run_ray(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
@@ -174,48 +165,27 @@ def _resolved(job: Job) -> Job:
 
 @dataclass(slots=True)
 class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: multiprocessing.connection.Connection[Any, Any]
+    child: Child
     job: Job
     is_gone: bool = False
 
     def give(self, job: Job) -> None:
         self.job = job
-        # A worker that is gone is reported by the next receive.
-        with contextlib.suppress(BrokenPipeError):
-            self.connection.send(job)
+        self.child.send(job)
 
     def receive(self) -> Event:
         try:
-            return self.connection.recv()
+            return self.child.connection.recv()
         except (EOFError, ConnectionResetError):
             self.is_gone = True
-            status = self.process.wait()
+            status = self.child.process.wait()
             error = f"{self.job.log}: its process ended by itself with status {status}; the same command tries it again"
             return Finished(job=self.job, error=error)
 
-    def stop(self) -> None:
-        """End the process: by closing the pipe, and after a while by force."""
-        self.connection.close()
-        try:
-            self.process.wait(timeout=CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
 
 def _start(vault: Path | str, job: Job) -> _Worker:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "genba.data.import_worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, **SINGLE_THREAD},
-            stdin=subprocess.DEVNULL,
-        )
-    worker = _Worker(process, multiprocessing.connection.Connection(ours.detach()), job)
-    with contextlib.suppress(BrokenPipeError):
-        # The parent's import path, so that a reader in a module of the caller's is found.
-        worker.connection.send((vault, sys.path))
+    worker = _Worker(Child.start("genba.data.import_worker"), job)
+    # The parent's import path, so that a reader in a module of the caller's is found.
+    worker.child.send((vault, sys.path))
     worker.give(job)
     return worker

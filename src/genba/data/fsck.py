@@ -17,11 +17,20 @@ from genba.data.catalog import EpisodeEntry
 from genba.data.salvage import DamagedShard
 from genba.data.shard import ShardFile
 from genba.data.vault import Vault
-from genba.errors import GenbaError, KeyUnavailableError
+from genba.errors import GenbaError, KeyUnavailableError, PermissionDeniedError
 from genba.spec.conformance import check_episode
 
 Kind = Literal[
-    "missing", "cut", "changed", "unreadable", "misfit", "no key", "unknown shard", "superseded", "half-written"
+    "missing",
+    "cut",
+    "changed",
+    "unreadable",
+    "misfit",
+    "no key",
+    "refused",
+    "unknown shard",
+    "superseded",
+    "half-written",
 ]
 
 #: what ``salvage`` can do something about
@@ -44,7 +53,11 @@ class Problem:
 
 
 def fsck_vault(vault: Vault) -> Iterator[Problem | None]:
-    """Check everything; yield a problem or None once per catalogued episode, then the problems of stray files."""
+    """Check everything; yield a problem or None once per catalogued episode, then the problems of stray files.
+
+    In a governed vault what the rules do not allow to be opened is ``refused``: nobody looked whether it is sound.
+    """
+    vault = vault.to_keep()
     entries = sorted(vault.entries(), key=lambda entry: (entry.file, entry.position))
     for file, group in groupby(entries, key=lambda entry: entry.file):
         yield from _check_shard(vault, file, list(group))
@@ -84,7 +97,7 @@ def _check_shard(vault: Vault, file: str, entries: list[EpisodeEntry]) -> Iterat
         kind, what = "changed", f"got {digest}, expected {first.digest}"
     try:
         shard, sealed = DamagedShard(vault, file), ""
-    except KeyUnavailableError as error:
+    except (KeyUnavailableError, PermissionDeniedError) as error:
         shard, sealed = None, str(error)
     for entry in entries:
         damage, reason = shard.damage(entry) if shard else ({}, sealed)
@@ -102,6 +115,8 @@ def _check_entry(vault: Vault, entry: EpisodeEntry) -> Problem | None:
         episode = vault.shard(entry).episode()
     except KeyUnavailableError as error:
         return Problem(kind="no key", message=str(error), **where)
+    except PermissionDeniedError as error:
+        return Problem(kind="refused", message=str(error), **where)
     except GenbaError as error:
         return Problem(kind="unreadable", message=str(error), **where)
     try:
@@ -118,9 +133,14 @@ def _check_entry(vault: Vault, entry: EpisodeEntry) -> Problem | None:
 
 def _stray(vault: Vault, file: str) -> Problem:
     try:
-        ids = [found.metadata.episode_id for found, _, _ in ShardFile(vault.storage, file, keys=vault.keys).episodes()]
+        ids = [
+            found.metadata.episode_id
+            for found, _, _ in ShardFile(vault.storage, file, keys=vault.shard_keys).episodes()
+        ]
     except KeyUnavailableError as error:
         return Problem(kind="no key", file=file, episode_id="", message=str(error))
+    except PermissionDeniedError as error:
+        return Problem(kind="refused", file=file, episode_id="", message=str(error))
     except GenbaError as error:
         message = f"a shard that the catalog does not know and that does not read: {error}"
         return Problem(kind="unreadable", file=file, episode_id="", message=message)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from genba.data.catalog import PATIENCE_S
@@ -67,10 +67,26 @@ class ImportJournal:
                 "INSERT OR REPLACE INTO imports VALUES (?, ?, ?, ?)", (log, part, state, json.dumps(list(episodes)))
             )
 
+    def forget(self, episodes: Collection[str]) -> int:
+        """Forget every job that gave one of these episodes; return how many.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        if not self.path.is_file() or not episodes:
+            return 0
+        names = set(episodes)
+        with self._connect() as connection:
+            rows = connection.execute("SELECT log, part, episodes FROM imports").fetchall()
+            gone = [(log, part) for log, part, given in rows if names.intersection(json.loads(given))]
+            connection.executemany("DELETE FROM imports WHERE log = ? AND part = ?", gone)
+        return len(gone)
+
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE_S)) as connection, connection:
+                connection.execute("PRAGMA secure_delete = ON")
                 yield connection
         except sqlite3.OperationalError as error:
             raise StorageError(f"{self.path}: {error}; check free space and permissions") from error

@@ -127,7 +127,15 @@ class Mixture:
         Raises:
             ConfigError: a batch size that ``world_size`` does not divide.
         """
-        return {name: source.batch(self.indices(name, step, rank, world_size)) for name, source in self.sources.items()}
+        return {name: source.batch(indices) for name, source, indices in self.drawn(step, rank, world_size)}
+
+    def drawn(self, step: int, rank: int = 0, world_size: int = 1) -> list[tuple[str, WindowSource, np.ndarray]]:
+        """Return of each embodiment its id, its source, and which of its windows this rank gets at train step ``step``.
+
+        Raises:
+            ConfigError: a batch size that ``world_size`` does not divide.
+        """
+        return [(name, source, self.indices(name, step, rank, world_size)) for name, source in self.sources.items()]
 
     def indices(self, name: str, step: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
         """Return which windows of source ``name`` this rank gets at ``step``: int64 ``[batch / world_size]``."""

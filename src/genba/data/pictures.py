@@ -1,6 +1,8 @@
 """Camera frames as bytes: one JPEG each, or short groups of H.264 that each decode by themselves.
 
-JPEG of quality 90 with full colour resolution (4:4:4) is the default: any frame is one small read and one decoding.
+JPEG of quality 90 with full colour resolution (4:4:4) is the default: any frame is one small read and one decoding. With
+a quarter of it (4:2:0), as most cameras' own JPEGs and videos have, it takes two thirds of the bytes and of the time to
+read, and edges between colours of one brightness blur.
 H.264 takes fewer bytes the calmer the picture, and about five times the time to read: a group begins with a frame that
 needs no other, so a frame costs the decoding of those before it in its group. Both lose what an eye hardly sees; neither
 is ever put in place of the other. What a stream of frames is made of is in ``codecs``.
@@ -19,10 +21,14 @@ from genba.errors import DataError
 JPEG_QUALITY = 90
 
 
-def encode_jpeg(frame: np.ndarray) -> bytes:
-    """Encode one frame, uint8 ``[height, width, 3]`` RGB."""
-    return _simplejpeg().encode_jpeg(
-        np.ascontiguousarray(frame), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="444"
+def encode_jpeg(frame: np.ndarray, *, subsampling: str = "444") -> bytes:
+    """Encode one frame, uint8 ``[height, width, 3]`` RGB.
+
+    Args:
+        subsampling: ``"444"``, colours at every pixel, or ``"420"``, one for every four.
+    """
+    return simplejpeg_module().encode_jpeg(
+        np.ascontiguousarray(frame), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling=subsampling
     )
 
 
@@ -32,12 +38,10 @@ def decode_jpeg(data: np.ndarray, out: np.ndarray) -> None:
     Raises:
         ValueError: not a JPEG of that size.
     """
-    # Its header first: a picture of another size is refused before its memory is taken.
-    jpeg = _simplejpeg()
-    height, width, _, _ = jpeg.decode_jpeg_header(data)
+    # A picture with more pixels than ``out`` is refused there before its memory is taken; one with fewer shows afterwards.
+    height, width, _ = simplejpeg_module().decode_jpeg(data, colorspace="RGB", buffer=out).shape
     if (height, width) != out.shape[:2]:
         raise ValueError(f"got {height} x {width} pixels, expected {out.shape[0]} x {out.shape[1]}")
-    jpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
 
 
 def encode_h264(frames: np.ndarray, *, group: int, quantizer: int) -> list[bytes]:
@@ -50,7 +54,7 @@ def encode_h264(frames: np.ndarray, *, group: int, quantizer: int) -> list[bytes
     Returns:
         For each group its number of frames, the length of each frame's bytes, and these (H.264 Annex B).
     """
-    av = _av()
+    av = av_module()
     codec = av.CodecContext.create("libx264", "w")
     codec.height, codec.width, codec.pix_fmt = frames.shape[1], frames.shape[2], "yuv444p"
     # Frames carry no time here: the stream's clock is kept beside them, exactly.
@@ -75,7 +79,7 @@ def decode_h264(data: np.ndarray, out: np.ndarray) -> None:
     Raises:
         ValueError: not such a group.
     """
-    av = _av()
+    av = av_module()
     raw = data.tobytes()
     try:
         (count,) = struct.unpack_from("<I", raw)
@@ -101,19 +105,31 @@ def decode_h264(data: np.ndarray, out: np.ndarray) -> None:
         out[i] = picture.to_ndarray(format="rgb24")
 
 
-def _simplejpeg() -> Any:
-    # Imported here: simplejpeg comes with an extra, and machines without cameras do without it.
+def simplejpeg_module() -> Any:
+    """Return simplejpeg, or say which extra brings it."""
+    # Imported here: it comes with an extra, and machines without cameras do without it.
     try:
         import simplejpeg
     except ModuleNotFoundError as error:
-        raise DataError("camera frames need simplejpeg; install it with: pip install 'genba[readers]'") from error
+        raise DataError("JPEG images need simplejpeg; install it with: pip install 'genba[readers]'") from error
     return simplejpeg
 
 
-def _av() -> Any:
-    # Imported here: PyAV comes with an extra and brings a whole FFmpeg along, which only H.264 needs.
+def av_module() -> Any:
+    """Return PyAV, or say which extra brings it."""
+    # Imported here: it comes with an extra and brings a whole FFmpeg along, which only video and some PNGs need.
     try:
         import av
     except ModuleNotFoundError as error:
-        raise DataError("H.264 frames need PyAV; install it with: pip install 'genba[readers]'") from error
+        raise DataError("video needs PyAV; install it with: pip install 'genba[readers]'") from error
     return av
+
+
+def pillow_module() -> Any:
+    """Return Pillow's ``Image``, or say which extra brings it."""
+    # Imported here: it comes with an extra, and only logs with PNG images need it.
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise DataError("PNG images need Pillow; install it with: pip install 'genba[readers]'") from error
+    return Image

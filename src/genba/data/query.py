@@ -132,7 +132,9 @@ class WindowQuery:
         Raises:
             IndexError: no such episode.
             CorruptShardError: bytes that do not verify or do not decode.
+            PermissionDeniedError: the rules of a governed vault refuse it, or no longer allow what was opened.
         """
+        self.opened.check()
         episodes, times_ns = np.asarray(episodes, np.int64), np.asarray(times_ns, np.int64)
         if episodes.shape != times_ns.shape or episodes.ndim != 1:
             raise IndexError(f"got shapes {episodes.shape} and {times_ns.shape}, expected one episode per moment")

@@ -21,6 +21,7 @@ def rotate_key(vault: Vault, owner: str, dataset: str) -> int:
 
     Raises:
         KeyUnavailableError: the key is missing or was destroyed.
+        PermissionDeniedError: the rules of a governed vault refuse to open a shard; the old key still opens it.
         StorageError: the system refused.
     """
     vault.keys.rotate(key_id(owner, dataset))
@@ -37,6 +38,7 @@ def retire_key(vault: Vault, owner: str, dataset: str) -> int:
 
     Raises:
         KeyUnavailableError: the key is missing or was destroyed; nothing was forgotten.
+        PermissionDeniedError: the rules of a governed vault refuse to open a shard; nothing was forgotten.
         StorageError: the system refused; nothing was forgotten.
     """
     count = _rewrap(vault, owner, dataset)
@@ -49,6 +51,6 @@ def _rewrap(vault: Vault, owner: str, dataset: str) -> int:
     for name in vault.shard_names():
         header = ShardFile(vault.storage, name, keys=None).header
         if header.key_id == key_id(owner, dataset):
-            rewrap(vault.storage, name, header, vault.keys)
+            rewrap(vault.storage, name, header, vault.to_keep().shard_keys)
             count += 1
     return count

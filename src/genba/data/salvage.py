@@ -44,8 +44,10 @@ def repair(vault: Vault, files: Iterable[str]) -> Iterator[Repaired]:
 
     Raises:
         KeyUnavailableError: a shard is sealed and its key is not here; it stays as it is.
+        PermissionDeniedError: the rules of a governed vault refuse to open a shard; it stays as it is.
         StorageError: another upkeep runs, or the disk refused; what was not repaired stays as it is.
     """
+    vault = vault.to_keep()
     with alone(vault):
         for file in sorted(set(files)):
             yield _repair(vault, file)
@@ -180,7 +182,7 @@ def _first_that_opens(vault: Vault, file: str, schemas: list[pa.Schema]) -> Enve
     for schema in schemas:
         try:
             header = read_header(schema, vault.storage.place(file))
-            return open_envelope(vault.storage, file, header, vault.keys)
+            return open_envelope(vault.storage, file, header, vault.shard_keys)
         except (CorruptShardError, KeyUnavailableError) as error:
             failed = error
     raise failed

@@ -2,8 +2,9 @@
 
 Each episode is two record batches (``layout``): an index, and the blocks. The schema's metadata, in clear, says whose the
 shard is and holds its data key, wrapped by the owner's key. A shard is written once, whole, and never changed; when the
-owner's key is rotated, the data key wrapped anew is written into a small file beside it. Read next: ``catalog``, which
-knows the shards; ``vault``, which joins both.
+owner's key is rotated, the data key wrapped anew is written into a small file beside it. What was stored under rules says
+under which, and every block is bound to that: here, where keys and shards meet, it opens only after they were asked
+(``genba.trust.gate``). Read next: ``catalog``, which knows the shards; ``vault``, which joins both.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import pyarrow as pa
 
 from genba.data.layout import SCHEMA, EncodedEpisode, Shard, batches, read_index
 from genba.data.storage import Held, Source, Storage
-from genba.errors import CorruptShardError, KeyUnavailableError
+from genba.errors import CorruptShardError, KeyUnavailableError, PermissionDeniedError
 from genba.trust.digest import canonical_json
 from genba.trust.envelope import CIPHER, Envelope, new_data_key
-from genba.trust.keys import KeyProvider
+from genba.trust.gate import GatedKeys
+from genba.trust.keys import KeyProvider, key_id
+from genba.trust.requests import Holding
 
 FORMAT = "genba-shard@2"
 #: a shard's end, and that of the file beside it that holds its data key wrapped anew after a rotation
@@ -42,27 +45,39 @@ class ShardHeader:
     #: which key wraps the data key, and the data key wrapped, base64; empty where nothing is sealed
     key_id: str = ""
     wrapped_key: str = ""
+    #: of what was stored under rules: the agreement of all its episodes, and the id of the ledger of whoever keeps them
+    agreement: str = ""
+    ledger: str = ""
+
+    @property
+    def holding(self) -> Holding:
+        """What rules are asked about."""
+        return Holding(self.owner, self.dataset, self.agreement)
 
 
 def new_header(
-    shard: str, *, owner: str, dataset: str, embodiment_id: str, key: tuple[KeyProvider, str] | None
+    shard: str, *, owner: str, dataset: str, embodiment_id: str, agreement: str, keys: KeyProvider | GatedKeys | None
 ) -> tuple[ShardHeader, Envelope | None]:
     """Return the header of a new shard and what seals its blocks.
 
     Args:
-        key: who keeps the owner's key and its id; None to seal nothing.
+        agreement: of all its episodes; it stands in the header only where the keys are gated.
+        keys: who keeps the owner's key; None to seal nothing.
 
     Raises:
         KeyUnavailableError: the key cannot be made or was destroyed.
+        PermissionDeniedError: the rules refuse it.
     """
     whose = {"shard": shard, "owner": owner, "dataset": dataset, "embodiment_id": embodiment_id}
-    if key is None:
+    if keys is None:
         return ShardHeader(cipher=PLAIN, **whose), None
-    provider, key_id = key
-    provider.create(key_id)
-    data_key = new_data_key()
-    wrapped = base64.b64encode(provider.wrap(key_id, data_key)).decode()
-    header = ShardHeader(cipher=CIPHER, key_id=key_id, wrapped_key=wrapped, **whose)
+    if isinstance(keys, GatedKeys):
+        whose |= {"agreement": agreement, "ledger": keys.gate.ledger_id}
+        keys = keys.to_seal(Holding(owner, dataset, agreement))
+    name, data_key = key_id(owner, dataset), new_data_key()
+    keys.create(name)
+    wrapped = base64.b64encode(keys.wrap(name, data_key)).decode()
+    header = ShardHeader(cipher=CIPHER, key_id=name, wrapped_key=wrapped, **whose)
     return header, Envelope(data_key, _context(header))
 
 
@@ -70,7 +85,9 @@ def shard_bytes(
     header: ShardHeader, envelope: Envelope | None, episodes: Iterable[EncodedEpisode]
 ) -> tuple[pa.Buffer, list[tuple[int, int]]]:
     """Return the bytes of a shard, and for each episode where its blocks begin and how many bytes they are."""
-    clear = {b"format": FORMAT.encode(), b"header": canonical_json(asdict(header))}
+    # Without what says nothing: as it was before there were rules.
+    facts = {name: value for name, value in asdict(header).items() if value or name not in ("agreement", "ledger")}
+    clear = {b"format": FORMAT.encode(), b"header": canonical_json(facts)}
     schema, row, sink = SCHEMA.with_metadata(clear), 0, pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         for episode in episodes:
@@ -94,7 +111,7 @@ class ShardFile:
         storage: Storage,
         name: str,
         *,
-        keys: KeyProvider | None,
+        keys: KeyProvider | GatedKeys | None,
         size_bytes: int | None = None,
         whole: bool = False,
     ) -> None:
@@ -109,6 +126,7 @@ class ShardFile:
         Raises:
             CorruptShardError: the file is missing, has another size, or is not a whole shard.
             KeyUnavailableError: the owner's key is missing, destroyed, or another one.
+            PermissionDeniedError: the rules that it was stored under refuse it, or cannot be asked.
         """
         self.place = storage.place(name)
         try:
@@ -195,13 +213,15 @@ def read_header(schema: pa.Schema, place: str) -> ShardHeader:
         raise CorruptShardError(f"{place}: the header does not read ({error}); run: genba data fsck") from error
 
 
-def open_envelope(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) -> Envelope | None:
+def open_envelope(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider | GatedKeys) -> Envelope | None:
     """Return what opens a shard's blocks, None where they are not sealed.
 
     Raises:
         KeyUnavailableError: the owner's key is missing, destroyed, or another one.
+        PermissionDeniedError: the rules that it was stored under refuse it, or cannot be asked.
         CorruptShardError: a cipher that is not known here.
     """
+    keys = _asked(storage.place(name), header, keys)
     if header.cipher == PLAIN:
         return None
     if header.cipher != CIPHER:
@@ -211,13 +231,15 @@ def open_envelope(storage: Storage, name: str, header: ShardHeader, keys: KeyPro
     return Envelope(_data_key(storage, name, header, keys), _context(header))
 
 
-def rewrap(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) -> None:
+def rewrap(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider | GatedKeys) -> None:
     """Wrap a shard's data key with the newest version of its owner's key, into a file beside the shard.
 
     Raises:
         KeyUnavailableError: the owner's key is missing, destroyed, or another one.
+        PermissionDeniedError: the rules that it was stored under refuse it, or cannot be asked.
         StorageError: the system refused; the data key stays wrapped as it was.
     """
+    keys = _asked(storage.place(name), header, keys)
     wrapped = keys.wrap(header.key_id, _data_key(storage, name, header, keys))
     storage.write(rewrapped_name(name), wrapped, replace=True)
 
@@ -225,6 +247,28 @@ def rewrap(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) 
 def rewrapped_name(name: str) -> str:
     """Return the file beside a shard that holds its data key wrapped anew."""
     return name.removesuffix(SUFFIX) + REWRAPPED_SUFFIX
+
+
+def _asked(place: str, header: ShardHeader, keys: KeyProvider | GatedKeys) -> KeyProvider:
+    """Return the keys once the rules that a shard was stored under were asked.
+
+    Raises:
+        PermissionDeniedError: they refuse it, they are others, or it was stored under none and stands under some now.
+    """
+    if not isinstance(keys, GatedKeys):
+        if header.ledger:
+            raise PermissionDeniedError(
+                f"{place}: stored under the rules of ledger {header.ledger}, which nobody was asked to open; name its trust "
+                f"folder with --trust or $GENBA_TRUST, and where the vault's governed.toml is lost: genba trust govern"
+            )
+        return keys
+    if header.ledger != keys.gate.ledger_id or header.cipher == PLAIN:
+        under = f"under the rules of ledger {header.ledger}" if header.ledger else "under no rules"
+        raise PermissionDeniedError(
+            f"{place}: stored {under}, and not admitted under those of ledger {keys.gate.ledger_id}; nobody knows "
+            f"whether its owner allows it: genba trust govern admits what an agreement covers"
+        )
+    return keys.to_open(header.holding)
 
 
 def _data_key(storage: Storage, name: str, header: ShardHeader, keys: KeyProvider) -> bytes:
@@ -245,12 +289,14 @@ def _data_key(storage: Storage, name: str, header: ShardHeader, keys: KeyProvide
 
 def _context(header: ShardHeader) -> dict[str, str]:
     """What every sealed block is bound to. The key's name is not in it: another key may wrap the data key later."""
+    rules = {"agreement": header.agreement, "ledger": header.ledger} if header.ledger else {}
     return {
         "format": FORMAT,
         "shard": header.shard,
         "owner": header.owner,
         "dataset": header.dataset,
         "embodiment_id": header.embodiment_id,
+        **rules,
     }
 
 

@@ -17,6 +17,7 @@ import re
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,10 @@ ENVIRONMENT = {
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "WHEN_REQUIRED",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+
+#: where Amazon's client looks for an endpoint that the location does not name
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 class Source(Protocol):
@@ -111,6 +116,16 @@ class Storage:
                 self._files, self._root = pafs.FileSystem.from_uri(self.location)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise ConfigError(f"{location}: {error}; expected s3://bucket/prefix") from error
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every endpoint that it reaches over the network, as rules name them: the bucket's URL, and whose host is named."""
+        if self.is_local:
+            return ()
+        query = parse_qs(self.location.partition("?")[2])
+        named = [*query.get("endpoint_override", []), *filter(None, map(os.environ.get, ENDPOINT_VARIABLES))]
+        hosts = [_host(one, secure=query.get("scheme", ["https"])[0] != "http") for one in named]
+        return (f"s3://{self._root}", *dict.fromkeys(hosts))
 
     def place(self, name: str) -> str:
         """Return where a file is, for messages."""
@@ -190,6 +205,22 @@ class Storage:
         with contextlib.suppress(FileNotFoundError):
             self._files.delete_file(f"{self._root}/{name}")
 
+    def erase(self, name: str) -> None:
+        """Delete a file for good: a local one is overwritten first, so that who has it mapped, or linked, loses it too.
+
+        In object storage it is deleted; a bucket that keeps versions must be told to forget them.
+
+        Raises:
+            StorageError: the system refused; the file may be overwritten already.
+        """
+        try:
+            if self.is_local:
+                erase_file(Path(self._root, name))
+            else:
+                self.remove(name)
+        except OSError as error:
+            raise StorageError(f"{self.place(name)}: could not be erased: {error}") from error
+
     def move(self, name: str, to: str) -> None:
         """Move a file within the vault.
 
@@ -208,6 +239,39 @@ class Storage:
         # closed without one is all that may ever be seen under the name.
         with self._files.open_output_stream(path) as file:
             file.write(data)
+
+
+def _host(endpoint: str, *, secure: bool) -> str:
+    """Return an endpoint, as an option or a variable names it, as ``host:port``."""
+    scheme, _, rest = endpoint.rpartition("://")
+    host = rest.partition("/")[0]
+    port = 443 if scheme == "https" or (secure and not scheme) else 80
+    return host if re.search(r":[0-9]+$", host) else f"{host}:{port}"
+
+
+def erase_file(path: Path) -> None:
+    """Overwrite a local file in place and delete it; one that is gone already is no error.
+
+    A file system that keeps old blocks (copy on write, snapshots, flash) may hold what was there still.
+
+    Raises:
+        OSError: the system refused.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            rest, zeros = os.fstat(descriptor).st_size, bytes(BLOCK_BYTES)
+            while rest > 0:
+                rest -= os.write(descriptor, zeros[:rest])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        path.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_durably(path: Path, data: pa.Buffer | bytes, *, replace: bool = False) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from genba.data.codecs import H264, JPEG, POINTS, RAW, EncodedStream
+from genba.data.codecs import H264, JPEGS, POINTS, RAW, EncodedStream
 from genba.data.pictures import decode_h264, decode_jpeg
 from genba.data.points import decode_sweep
 from genba.data.storage import Held, Source
@@ -25,7 +25,7 @@ from genba.spec.streams import Stream
 from genba.trust.envelope import TAG_BYTES, Seal
 
 #: How many times its bytes a block can decode to: zstd's runs, a JPEG of one colour (14 bits for 192 bytes), a film of one.
-EXPANSION = {RAW: 1, POINTS: 40_000, JPEG: 1_000, H264: 1_000_000}
+EXPANSION = {RAW: 1, POINTS: 40_000, H264: 1_000_000} | dict.fromkeys(JPEGS.values(), 1_000)
 #: Numbers of a row's sealed blocks: its clock, its splits, then its values.
 CLOCK, SPLITS, FIRST_BLOCK = 0, 1, 2
 
@@ -101,9 +101,7 @@ class StoredStream:
         Raises:
             CorruptShardError: a sealed block does not verify.
         """
-        start = int(self.bounds[first])
-        stored = self._view(first, stop)
-        edges = (self.bounds[first : stop + 1] - start).tolist()
+        stored, edges = self._view(first, stop)
         parts = [stored[low:high] for low, high in itertools.pairwise(edges)]
         if self.seal is None:
             return parts
@@ -143,7 +141,7 @@ class StoredStream:
         each, base = self.samples_per_block, self.rows(start)
         first, last = start // each, -(-stop // each)
         # One view for all of them: one request, where the blocks lie in object storage.
-        stored, edges = self._view(first, last), (self.bounds[first : last + 1] - self.bounds[first]).tolist()
+        stored, edges = self._view(first, last)
         for block, (begin, end) in enumerate(itertools.pairwise(edges), first):
             low, high = max(start, block * each), min(stop, (block + 1) * each)
             data = stored[begin:end]
@@ -217,13 +215,15 @@ class StoredStream:
                 found.append(i)
         return found
 
-    def _view(self, first: int, stop: int) -> np.ndarray:
-        low, high = int(self.bounds[first]), int(self.bounds[stop])
+    def _view(self, first: int, stop: int) -> tuple[np.ndarray, list[int]]:
+        """Return the bytes of blocks ``first`` to ``stop`` (exclusive), and where in them each begins and the last ends."""
+        bounds = self.bounds[first : stop + 1].tolist()
+        low, high = bounds[0], bounds[-1]
         if high > self.source.size:
             raise CorruptShardError(
                 f"{self.place}: block {stop - 1} ends at byte {high} of a file of {self.source.size}; run: genba data fsck"
             )
-        return self.source.view(low, high)
+        return self.source.view(low, high), [bound - low for bound in bounds]
 
     def _open(self, block: int, data: np.ndarray) -> np.ndarray:
         assert self.seal is not None
@@ -234,14 +234,12 @@ class StoredStream:
 
     def _raw(self, first: int, last: int) -> np.ndarray:
         """Return the rows of blocks ``first`` to ``last`` (exclusive) as one array ``[rows, *shape]``."""
-        start, stop = int(self.bounds[first]), int(self.bounds[last])
-        stored = self._view(first, last)
+        stored, edges = self._view(first, last)
         if self.seal is not None:
             # Opened one behind the other into one array: a run of samples needs no joining.
-            out = np.empty(stop - start - TAG_BYTES * (last - first), np.uint8)
+            out = np.empty(edges[-1] - TAG_BYTES * (last - first), np.uint8)
             at = 0
-            for block in range(first, last):
-                low, high = int(self.bounds[block]) - start, int(self.bounds[block + 1]) - start
+            for block, (low, high) in enumerate(itertools.pairwise(edges), first):
                 part = out[at : at + high - low - TAG_BYTES]
                 try:
                     self.seal.open_into(FIRST_BLOCK + block, stored[low:high].data, part.data)
@@ -266,10 +264,10 @@ class StoredStream:
         """
         if self.codec == POINTS:
             decode_sweep(data, out)
-        elif self.codec == JPEG:
+        elif self.codec != H264:
+            assert self.codec in JPEGS.values()
             decode_jpeg(data, out[0])
         else:
-            assert self.codec == H264
             frames = np.empty((skip + len(out), *self.shape), np.uint8) if skip else out
             decode_h264(data, frames)
             if skip:

@@ -19,6 +19,7 @@ import numpy as np
 
 from genba.data.catalog import EpisodeEntry
 from genba.data.layout import Shard
+from genba.data.storage import Held
 from genba.data.stored import StoredStream
 from genba.data.vault import Vault
 
@@ -59,12 +60,23 @@ class Opened:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def check(self) -> None:
+        """Check that what was opened may still be used.
+
+        Raises:
+            PermissionDeniedError: the rules of a governed vault no longer allow it.
+        """
+        if self.vault.gate is not None:
+            self.vault.gate.check()
+
     def shard(self, episode: int) -> Shard:
         """Return an episode's shard, opened.
 
         Raises:
             CorruptShardError: it is missing, cut, or does not verify.
+            PermissionDeniedError: the rules of a governed vault refuse it, or no longer allow what they did.
         """
+        self.check()
         with self._lock:
             if episode in self._kept:
                 self._kept.move_to_end(episode)
@@ -259,7 +271,12 @@ class Track:
 
 
 class RowTrack:
-    """One ragged channel in every episode: how many rows each sample has, and the rows themselves."""
+    """One ragged channel in every episode: how many rows each sample has, and the rows themselves.
+
+    A sample is decoded when it is first asked for, and its rows then stand in its episode's place: the first batch of a
+    run meets dozens of episodes and wants a few sweeps of each. From object storage an episode is read at once instead,
+    because every sample would be a request.
+    """
 
     def __init__(
         self,
@@ -277,12 +294,13 @@ class RowTrack:
             shape: of one row, after ``convert``.
             convert: makes of float32 rows as they are stored those that are wanted, ``[rows, *shape]``.
         """
-        self.name, self.opened, self.memory, self.convert = name, opened, memory, convert
+        self.name, self.opened, self.memory, self.convert, self.shape = name, opened, memory, convert, shape
         # Of each sample where its rows begin in its episode, and how many they are.
         self.samples = Track(name, opened, memory, read=_extents, shape=(2,), dtype=np.int64, lead=lead)
         self._state = np.zeros(len(opened), np.int8)
-        self._base = np.zeros(len(opened), np.int64)
-        self._num_rows, self._rows = 0, np.zeros((0, *shape), np.float32)
+        #: of each episode that is kept, its rows, and a byte per sample that is 0 until they are there
+        self._rows: list[np.ndarray | None] = [None] * len(opened)
+        self._there: list[bytearray] = [bytearray()] * len(opened)
         self._lock = threading.Lock()
 
     def write(self, episode: int, first: int, stop: int, low: int, out: np.ndarray) -> None:
@@ -295,10 +313,13 @@ class RowTrack:
         Raises:
             CorruptShardError: bytes that do not verify or do not decode.
         """
-        state = self._state[episode] or self._look(episode)
-        if state == _KEPT:
-            start = int(self._base[episode]) + low
-            out[:] = self._rows[start : start + len(out)]
+        rows = self._rows[episode]
+        if rows is None and (self._state[episode] or self._look(episode)) == _KEPT:
+            rows = self._rows[episode]
+        if rows is not None:
+            if self._there[episode].find(0, first, stop) >= 0:
+                self._decode(episode, rows, first, stop)
+            out[:] = rows[low : low + len(out)]
             return
         stream = self.opened.stream(episode, self.name)
         assert stream is not None
@@ -312,17 +333,33 @@ class RowTrack:
         assert stream is not None
         with self._lock:
             if self._state[episode] == _UNKNOWN:
-                num_rows, row_bytes = stream.rows(len(stream)), 4 * int(np.prod(self._rows.shape[1:]))
-                kept = self.memory.take(num_rows * row_bytes)
+                num_rows = stream.rows(len(stream))
+                # What is in clear may claim anything, and memory is taken for it.
+                stream.check_claim(0, len(stream))
+                kept = self.memory.take(num_rows * 4 * int(np.prod(self.shape)))
                 if kept:
-                    after = self._num_rows + num_rows
-                    if after > len(self._rows):
-                        self._rows = _grown(self._rows, max(after, 2 * len(self._rows)), self._num_rows)
-                    rows = stream.values(0, len(stream))
-                    self._rows[self._num_rows : after] = rows if self.convert is None else self.convert(rows)
-                    self._base[episode], self._num_rows = self._num_rows, after
+                    self._there[episode] = bytearray(len(stream))
+                    self._rows[episode] = np.empty((num_rows, *self.shape), np.float32)
                 self._state[episode] = _KEPT if kept else _READ
             return int(self._state[episode])
+
+    def _decode(self, episode: int, rows: np.ndarray, first: int, stop: int) -> None:
+        """Decode those of samples ``first`` to ``stop`` that are not there yet."""
+        stream, there = self.opened.stream(episode, self.name), self._there[episode]
+        assert stream is not None
+        if not isinstance(stream.source, Held):
+            first, stop = 0, len(stream)
+        with self._lock:
+            while (start := there.find(0, first, stop)) >= 0:
+                end = there.find(1, start, stop)
+                end = stop if end < 0 else end
+                place = rows[stream.rows(start) : stream.rows(end)]
+                if self.convert is None:
+                    stream.read(start, end, place)
+                else:
+                    place[:] = self.convert(stream.values(start, end))
+                # Only now: another thread copies what is said to be there.
+                there[start:end] = b"\x01" * (end - start)
 
 
 def _extents(stream: StoredStream, start: int, stop: int) -> np.ndarray:

@@ -8,20 +8,25 @@
       shards/<owner>/<data set>/<embodiment>/<name>.arrow   written once; one episode each until they are compacted
       shards/.../<name>.key                                 a shard's data key wrapped anew, after a rotation
       set-aside/...                                         damaged shards, after a repair
+      governed.toml                                         whose rules it stands under; none in an open vault
+      withdrawn/<name>.json                                 what was withdrawn and is not stored again (``withdrawn``)
 
 An episode is checked against its embodiment at the door and is either stored whole or not at all. Several processes
 may append at the same time. Blocks are sealed under the key of the episode's owner and data set unless whoever opens the
 vault says otherwise. Shards may lie in object storage; the catalog is then kept in a local folder and made again
-from the shards where it is lost. The vault keeps data; it does not cut windows (``windows``), weigh machines
+from the shards where it is lost. A vault is open, or governed: then nothing is stored and nothing opened before the rules of
+its trust folder were asked (``genba.trust.gate``). The vault keeps data; it does not cut windows (``windows``), weigh machines
 (``mixture``), pack small shards together (``compact``) or look for damage (``fsck``).
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import uuid
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -32,13 +37,16 @@ from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry, ShardEntry
 from genba.data.codecs import StorageChoices, encode
 from genba.data.layout import EncodedEpisode, Shard
-from genba.data.shard import SUFFIX, ShardFile, new_header, shard_bytes
+from genba.data.shard import PLAIN, SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
+from genba.data.withdrawn import WITHDRAWALS, Withdrawn
 from genba.errors import (
     ConfigError,
     CorruptShardError,
     DataError,
+    GenbaError,
     KeyUnavailableError,
+    PermissionDeniedError,
     SpecError,
     StorageError,
     nearest,
@@ -49,16 +57,31 @@ from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
 from genba.spec.statistics import Statistics, episode_statistics
 from genba.trust.digest import digest_bytes
-from genba.trust.keys import FileKeys, KeyProvider, key_id
+from genba.trust.folder import VARIABLE, TrustFolder
+from genba.trust.gate import Gate, GatedKeys
+from genba.trust.keys import FileKeys, KeyProvider
 from genba.trust.pkcs11 import keys_from_environment
 
-CATALOG_NAME = "catalog.sqlite"
+CATALOG_NAME, GOVERNED_NAME = "catalog.sqlite", "governed.toml"
 SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
+
+
+def shard_folder(owner: str, dataset: str) -> str:
+    """Return the folder of an owner's data set, relative to the vault."""
+    return "/".join([SHARD_FOLDER, *(quote(part, safe="").replace(".", "%2E") for part in (owner, dataset))])
 
 
 def file_name(embodiment_id: str) -> str:
     """Return an embodiment's id as a name that every file system takes."""
     return "".join(c if c.isalnum() or c in "-." else "_" for c in embodiment_id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Governed:
+    """What ``governed.toml`` says."""
+
+    ledger: str
+    """Id of the ledger of the trust folder whose rules are asked."""
 
 
 class Vault:
@@ -71,6 +94,8 @@ class Vault:
         *,
         choices: StorageChoices | None = None,
         keys: KeyProvider | None = None,
+        trust: TrustFolder | None = None,
+        purpose: str = "",
     ) -> None:
         self.storage = Storage(location)
         self.path = Path(location) if self.storage.is_local else _cache_folder(str(location))
@@ -81,6 +106,14 @@ class Vault:
                 f"too; name another folder in $GENBA_KEYS"
             )
         self.catalog = Catalog(self.path / CATALOG_NAME)
+        self.trust, self._purpose = trust or TrustFolder.from_environment(), purpose
+        #: who is asked before data is used; None in an open vault
+        self.gate: Gate | None = None
+        #: what shards are sealed and opened with; ``keys`` behind the gate where there is one
+        self.shard_keys: KeyProvider | GatedKeys = self.keys
+        if (governed := self._governed()) is not None:
+            self._stand_under(governed.ledger)
+        self.withdrawn = self._lists()
         self._embodiments = {embodiment.id: embodiment for embodiment in embodiments}
         self._opened: weakref.WeakValueDictionary[str, ShardFile] = weakref.WeakValueDictionary()
 
@@ -100,6 +133,8 @@ class Vault:
         embodiments: Iterable[Embodiment] = (),
         choices: StorageChoices | None = None,
         keys: KeyProvider | None = None,
+        trust: TrustFolder | None = None,
+        purpose: str = "",
     ) -> Vault:
         """Open a vault.
 
@@ -111,13 +146,18 @@ class Vault:
             choices: how episodes are stored through this vault; sealed, and frames as JPEG, by default.
             keys: who keeps the owners' keys; by default the token that ``$GENBA_PKCS11_LIBRARY`` names, or files in
                 ``$GENBA_KEYS`` or the user's configuration folder.
+            trust: whose rules a governed vault stands under, and a vault that is made now will; by default the folder that
+                ``$GENBA_TRUST`` names. Without one, a new vault is open: nobody asks owners' agreements there.
+            purpose: what a governed vault is read for: ``"train"``, ``"evaluate"``, ``"adapt"`` or ``"deploy"``; empty where
+                episodes are only stored or listed.
 
         Raises:
             ConfigError: a location that is not understood, or a folder of keys inside the vault.
+            PermissionDeniedError: the vault is governed, and its trust folder was not named.
             DataError: there is no vault and ``create`` is False.
             StorageError: it could not be made.
         """
-        vault = cls(path, embodiments, choices=choices, keys=keys)
+        vault = cls(path, embodiments, choices=choices, keys=keys, trust=trust, purpose=purpose)
         if not vault.catalog.path.is_file():
             if not create and (vault.storage.is_local or not vault.shard_names()):
                 raise DataError(
@@ -127,8 +167,13 @@ class Vault:
                 vault.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StorageError(f"{path}: cannot make a vault here: {error.strerror}") from error
+            if create and vault.trust is not None and vault.gate is None and not vault.shard_names():
+                vault.put_under(vault.gate_to(vault.trust))
         if create or not vault.storage.is_local:
             vault.catalog.create()
+        # Another process may have made it meanwhile, under its rules: nothing may be stored here as in an open vault.
+        if create and vault.gate is None and (governed := vault._governed()) is not None:
+            vault._stand_under(governed.ledger)
         if not vault.storage.is_local:
             # A shard that is damaged or another owner's does not keep the rest from being used; fsck names it.
             vault.rebuild(refused={})
@@ -140,6 +185,8 @@ class Vault:
         Raises:
             SpecError: it does not fit its embodiment.
             DataError: an episode with this id is stored already.
+            PermissionDeniedError: the rules of a governed vault refuse it; or it was withdrawn, by its data set's name or by what
+                it holds.
             KeyUnavailableError: its owner's key cannot be made, or was destroyed.
             StorageError: the disk refused; everything before is intact.
         """
@@ -152,6 +199,7 @@ class Vault:
                 f"{self.path}: episode {episode.metadata.episode_id!r} is stored already; give the new one another id"
             )
         streams = {name: encode(embodiment, name, stream, self.choices) for name, stream in episode.streams.items()}
+        self.withdrawn.refuse(embodiment, episode.metadata, episode.streams, streams)
         encoded = EncodedEpisode(episode.metadata, self.facts(episode), streams)
         shard, rows = self.write_shard([encoded], encrypt=self.choices.encrypt)
         try:
@@ -160,6 +208,13 @@ class Vault:
             # A process that was bringing the catalog up to date may have found the shard first.
             if self._is_catalogued(shard.file):
                 return
+            self.storage.remove(shard.file)
+            raise
+        try:
+            # Withdrawn while it was being stored: whoever purges has seen either the shard, or this.
+            self.withdrawn.refuse_name(episode.metadata)
+        except GenbaError:
+            self.catalog.forget([shard.file])
             self.storage.remove(shard.file)
             raise
 
@@ -178,24 +233,34 @@ class Vault:
     ) -> tuple[ShardEntry, list[tuple[EpisodeEntry, dict[str, Any]]]]:
         """Write episodes of one owner's data set and one embodiment into a new shard, which the catalog does not know yet.
 
+        In a governed vault they are of one agreement too.
+
         Returns:
             What to tell the catalog.
 
         Raises:
             KeyUnavailableError: the owner's key cannot be made, or was destroyed.
+            PermissionDeniedError: the rules of a governed vault refuse it, or it was not to be sealed.
             StorageError: the disk refused; nothing is left behind.
         """
         meta, name = episodes[0].metadata, uuid.uuid4().hex
+        if self.gate is not None:
+            assert len({episode.metadata.agreement for episode in episodes}) == 1, "episodes of several agreements"
+            if not encrypt:
+                raise PermissionDeniedError(
+                    f"{meta.episode_id}: not to be sealed, but {self.path} is governed and seals always: open it without "
+                    f"StorageChoices(encrypt=False)"
+                )
         header, envelope = new_header(
             name,
             owner=meta.owner,
             dataset=meta.dataset,
             embodiment_id=meta.embodiment_id,
-            key=(self.keys, key_id(meta.owner, meta.dataset)) if encrypt else None,
+            agreement=meta.agreement,
+            keys=self.shard_keys if encrypt else None,
         )
         data, places = shard_bytes(header, envelope, episodes)
-        folders = [quote(part, safe="").replace(".", "%2E") for part in (meta.owner, meta.dataset)]
-        file = "/".join([SHARD_FOLDER, *folders, file_name(meta.embodiment_id), name + SUFFIX])
+        file = f"{shard_folder(meta.owner, meta.dataset)}/{file_name(meta.embodiment_id)}/{name}{SUFFIX}"
         self.storage.write(file, data)
         shard = ShardEntry.of(file, header, digest_bytes(memoryview(data)), data.size)
         rows = [
@@ -225,7 +290,10 @@ class Vault:
         Raises:
             CorruptShardError: it is missing, cut, or another episode's.
             KeyUnavailableError: its owner's key is missing or was destroyed.
+            PermissionDeniedError: the rules of a governed vault refuse it, or no longer allow what they did.
         """
+        if self.gate is not None:
+            self.gate.check()
         try:
             shard = self._file(entry).episode(entry.position, offset=entry.offset)
         except CorruptShardError:
@@ -253,13 +321,25 @@ class Vault:
         """
         return self.shard(self.entry(episode_id)).episode()
 
-    def statistics(self, embodiment_id: str) -> Statistics:
-        """Return the statistics of all of an embodiment's episodes together; no shard is opened.
+    def statistics(self, embodiment_id: str, episode_ids: Collection[str] | None = None) -> Statistics:
+        """Return the statistics of an embodiment's episodes together; no shard is opened.
+
+        Args:
+            episode_ids: only of these; None for all.
 
         Raises:
             DataError: the vault holds no episode of it.
+            PermissionDeniedError: the rules of a governed vault refuse one of them.
         """
         found = self.catalog.statistics(embodiment_id)
+        if episode_ids is not None:
+            wanted = set(episode_ids)
+            found = [(name, statistics) for name, statistics in found if name in wanted]
+        if self.gate is not None:
+            names = {name for name, _ in found}
+            entries = [entry for entry in self.entries(embodiment_id) if entry.episode_id in names]
+            for holding in sorted({entry.holding for entry in entries}):
+                self.gate.require("read", holding)
         if not found:
             raise DataError(
                 f"{self.path}: no episodes of {embodiment_id}{nearest(embodiment_id, self.catalog.embodiment_ids())}"
@@ -302,11 +382,72 @@ class Vault:
         text = self.storage.open(name).view(0, size_bytes).tobytes().decode()
         return read_toml_text(text, Embodiment, where=self.storage.place(name))
 
-    def rebuild(self, *, refused: dict[str, DataError] | None = None) -> int:
+    def to_keep(self) -> Vault:
+        """Return the same vault for opening and sealing anew what it holds, to keep it: packing, mending, new keys.
+
+        The rules of a governed vault are then asked for ``keep`` instead of reading for a purpose.
+        """
+        if self.gate is None:
+            return self
+        other = copy.copy(self)
+        other.shard_keys = GatedKeys(self.keys, self.gate, act="keep")
+        return other
+
+    def keys_to_withdraw(self, keys: KeyProvider) -> KeyProvider | GatedKeys:
+        """Return ``keys`` so that they open what its owner withdraws, whether or not an agreement still holds."""
+        return keys if self.gate is None else GatedKeys(keys, self.gate, act="withdraw")
+
+    def without_rules(self) -> Vault:
+        """Return the same vault as it was before it was governed, for ``govern`` alone: what is bound to rules does not open."""
+        other = copy.copy(self)
+        other.gate, other.shard_keys = None, self.keys
+        return other
+
+    def gate_to(self, trust: TrustFolder) -> Gate:
+        """Return what asks a trust folder's rules about whatever is done with this vault."""
+        return Gate(trust, purpose=self._purpose, endpoints=self.storage.endpoints)
+
+    def put_under(self, gate: Gate) -> None:
+        """Write that this vault stands under a gate's rules from now on; what it holds already is for ``govern``.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self.storage.write(GOVERNED_NAME, to_toml(Governed(ledger=gate.ledger_id)).encode(), replace=True)
+        self.trust, self.gate, self.shard_keys = gate.trust, gate, GatedKeys(self.keys, gate)
+        self.withdrawn = self._lists()
+
+    def _lists(self) -> Withdrawn:
+        # Those of its own, and, where it stands under a trust folder, those of every withdrawal there.
+        return Withdrawn(self.storage, self.keys, self.gate.trust.path / WITHDRAWALS if self.gate else None)
+
+    def _governed(self) -> Governed | None:
+        size_bytes = self.storage.size_bytes(GOVERNED_NAME)
+        if size_bytes is None:
+            return None
+        text = self.storage.open(GOVERNED_NAME).view(0, size_bytes).tobytes().decode() if size_bytes else ""
+        return read_toml_text(text, Governed, where=self.storage.place(GOVERNED_NAME))
+
+    def _stand_under(self, ledger_id: str) -> None:
+        if self.trust is None:
+            raise PermissionDeniedError(
+                f"{self.storage.location.partition('?')[0]}: governed by the rules of ledger {ledger_id}, which nobody can ask "
+                f"here; name its trust folder with --trust or ${VARIABLE}"
+            )
+        if self.trust.ledger.id != ledger_id:
+            raise PermissionDeniedError(
+                f"{self.storage.location.partition('?')[0]}: governed by the rules of ledger {ledger_id}, got the trust folder "
+                f"{self.trust.path} of ledger {self.trust.ledger.id}; name the one that it was put under"
+            )
+        self.gate = self.gate_to(self.trust)
+        self.shard_keys = GatedKeys(self.keys, self.gate)
+
+    def rebuild(self, *, refused: dict[str, GenbaError] | None = None) -> int:
         """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.
 
         Args:
-            refused: where given, shards that are damaged or whose key is not here are put here by file.
+            refused: where given, shards that are damaged, were withdrawn, refused by rules, or whose key is not here are put here
+                by file.
 
         Returns:
             How many episodes were added.
@@ -314,20 +455,26 @@ class Vault:
         Raises:
             CorruptShardError: a shard that is not whole, after all others were added; ``fsck`` lists them all.
             KeyUnavailableError: an owner's key is missing or was destroyed, after all others were added.
+            PermissionDeniedError: a shard that somebody brought back after it was withdrawn, or that the rules of a governed
+                vault refuse, after all others were added.
         """
         self.catalog.create()
         names, known = self.shard_names(), {shard.file for shard in self.catalog.shards()}
         if not self.storage.is_local and (gone := known.difference(names)):
             # Another host packed them. Locally a shard that is gone stays known, so that fsck can name it.
             self.catalog.forget(gone)
-        added, failed = 0, {} if refused is None else refused
+        added, failed, keys = 0, {} if refused is None else refused, self.to_keep().shard_keys
         for name in names:
             if name in known:
                 continue
             try:
-                opened = ShardFile(self.storage, name, keys=self.keys, whole=True)
+                opened = ShardFile(self.storage, name, keys=keys, whole=True)
                 found = list(opened.episodes())
-            except (CorruptShardError, KeyUnavailableError) as error:
+                if opened.header.cipher == PLAIN:
+                    # What was sealed and withdrawn has lost its key; nothing else keeps this out.
+                    for one, *_ in found:
+                        self._refuse_withdrawn(one)
+            except (CorruptShardError, KeyUnavailableError, PermissionDeniedError) as error:
                 failed[name] = error
                 continue
             shard = ShardEntry.of(name, opened.header, self.storage.digest(name), opened.source.size)
@@ -349,6 +496,13 @@ class Vault:
             raise next(iter(failed.values()))
         return added
 
+    def _refuse_withdrawn(self, shard: Shard) -> None:
+        if not self.withdrawn.lists():
+            return
+        embodiment = self.embodiment(shard.metadata.embodiment_id)
+        encoded = {name: stored.encoded() for name, stored in shard.streams.items()}
+        self.withdrawn.refuse(embodiment, shard.metadata, shard.episode().streams, encoded)
+
     def shard_names(self) -> list[str]:
         """Return every finished shard's file, relative to the vault, whether the catalog knows it or not."""
         names = self.storage.names(SHARD_FOLDER)
@@ -364,7 +518,7 @@ class Vault:
     def _file(self, entry: EpisodeEntry) -> ShardFile:
         opened = self._opened.get(entry.file)
         if opened is None:
-            opened = ShardFile(self.storage, entry.file, keys=self.keys, size_bytes=entry.shard_bytes)
+            opened = ShardFile(self.storage, entry.file, keys=self.shard_keys, size_bytes=entry.shard_bytes)
             self._opened[entry.file] = opened
         return opened
 

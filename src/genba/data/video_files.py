@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from genba.data.pictures import av_module, simplejpeg_module
 from genba.errors import DataError, FormatError
 
 #: How far a frame's time may be from the one asked for, in seconds: LeRobot's own tolerance.
@@ -47,7 +48,7 @@ class VideoFile:
         self.path = path
         times: list[int] = []
         keys: list[int] = []
-        with _reading(path), _av().open(str(path)) as container:
+        with _reading(path), av_module().open(str(path)) as container:
             if not container.streams.video:
                 raise FormatError(path, "got no video stream, expected one")
             stream = container.streams.video[0]
@@ -85,7 +86,7 @@ class VideoFile:
         values = np.empty((count, self.height, self.width, 3), np.uint8)
         rows = {int(pts): i for i, pts in enumerate(wanted)}
         state, left = hashlib.sha256(), set(rows)
-        with _reading(self.path), _av().open(str(self.path)) as container:
+        with _reading(self.path), av_module().open(str(self.path)) as container:
             stream = container.streams.video[0]
             earlier = self._keys[self._keys <= wanted[0]]
             start = int(earlier[-1] if len(earlier) else wanted[0])
@@ -160,7 +161,7 @@ class VideoWriter:
             self.pixel_format = "yuv444p"
         self._count, self._rate_hz = 0, rate_hz
         with _writing(path):
-            self._container = _av().open(str(path), "w", format="mp4")
+            self._container = av_module().open(str(path), "w", format="mp4")
             stream: Any = self._container.add_stream(
                 encoder, rate=rate_hz, options={**options, "g": str(keyframe_every)}
             )
@@ -174,7 +175,7 @@ class VideoWriter:
         Returns:
             Where it begins and ends in the file, in seconds.
         """
-        start, av = self._count, _av()
+        start, av = self._count, av_module()
         with _writing(self.path):
             for values in frames:
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(values), format="rgb24")
@@ -198,7 +199,7 @@ class VideoWriter:
 
 def encode_png(image: np.ndarray) -> bytes:
     """Return ``image``, uint8 ``[height, width, 3]``, as a PNG: no pixel is changed."""
-    av = _av()
+    av = av_module()
     codec = av.CodecContext.create("png", "w")
     codec.height, codec.width = image.shape[:2]
     codec.pix_fmt, codec.time_base, codec.options = "rgb24", Fraction(1, 1), {"pred": "mixed", "compression_level": "3"}
@@ -228,7 +229,7 @@ def decode_png(data: bytes, height: int, width: int) -> np.ndarray:
         raise ValueError(f"got {' x '.join(map(str, png_size(data)))} pixels, expected {height} x {width}")
     if height * width > PNG_PIXELS_PER_BYTE * len(data):
         raise ValueError(f"got {len(data)} bytes for {height} x {width} pixels, fewer than any PNG of that size has")
-    av = _av()
+    av = av_module()
     codec = av.CodecContext.create("png", "r")
     codec.thread_count = 1
     try:
@@ -250,7 +251,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
     """
     if data[:8] == PNG_SIGNATURE:
         return png_size(data)
-    jpeg = _simplejpeg()
+    jpeg = simplejpeg_module()
     if not jpeg.is_jpeg(data):
         raise ValueError("got bytes of no known image format, expected PNG or JPEG")
     return jpeg.decode_jpeg_header(data)[:2]
@@ -267,7 +268,7 @@ def decode_picture(data: bytes, height: int, width: int) -> np.ndarray:
     found = picture_size(data)
     if found != (height, width):
         raise ValueError(f"got {found[0]} x {found[1]} pixels, expected {height} x {width}")
-    return _simplejpeg().decode_jpeg(data, colorspace="RGB")
+    return simplejpeg_module().decode_jpeg(data, colorspace="RGB")
 
 
 @contextmanager
@@ -276,7 +277,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FormatError(path, "no such file, expected a video") from error
-    except (_av().FFmpegError, OSError, ValueError, OverflowError, MemoryError, ZeroDivisionError) as error:
+    except (av_module().FFmpegError, OSError, ValueError, OverflowError, MemoryError, ZeroDivisionError) as error:
         raise FormatError(path, f"not a video that can be decoded ({error})") from error
 
 
@@ -284,25 +285,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (_av().FFmpegError, ValueError) as error:
+    except (av_module().FFmpegError, ValueError) as error:
         if isinstance(error, OSError):
             raise  # a full disk is the caller's to report
         raise DataError(f"{path.name}: the video encoder refused ({error}); choose another codec") from error
-
-
-def _av() -> Any:
-    # Imported here: PyAV comes with an extra, and what runs on a machine does without it.
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise DataError("video needs PyAV; install it with: pip install 'genba[readers]'") from error
-    return av
-
-
-def _simplejpeg() -> Any:
-    # Imported here: it comes with the same extra. It decodes as Pillow does, on which LeRobot and ALOHA rely.
-    try:
-        import simplejpeg
-    except ModuleNotFoundError as error:
-        raise DataError("JPEG images need simplejpeg; install it with: pip install 'genba[readers]'") from error
-    return simplejpeg

@@ -62,6 +62,7 @@ class WindowSource:
         Raises:
             DataError: no entry, or one of another embodiment.
             CorruptShardError: a shard is missing or cut.
+            PermissionDeniedError: the rules of a governed vault refuse an episode.
         """
         self.embodiment, self.normalizer, self.entries = embodiment, normalizer, list(entries)
         if not self.entries:
@@ -72,6 +73,7 @@ class WindowSource:
             if entry.embodiment_id != embodiment.id:
                 raise DataError(f"{entry.episode_id}: an episode of {entry.embodiment_id}, expected {embodiment.id}")
         opened, memory = Opened(vault, self.entries), Memory(memory_bytes)
+        self._check = opened.check
         decisions = [_decisions(opened.shard(i)) for i in range(len(opened))]
         anchors = [
             anchor_times(embodiment, streams, entry.start_ns, entry.end_ns)
@@ -121,8 +123,12 @@ class WindowSource:
 
     def locate(self, index: int) -> tuple[str, int]:
         """Return the episode id and the time in nanoseconds of one window."""
-        episode = int(np.searchsorted(self.bounds, index, side="right")) - 1
+        episode = int(self.episodes(np.array([index]))[0])
         return self.entries[episode].episode_id, int(self.times_ns[index])
+
+    def episodes(self, indices: np.ndarray) -> np.ndarray:
+        """Return which of ``entries`` each window is of: int64, the shape of ``indices``."""
+        return np.searchsorted(self.bounds, indices, side="right") - 1
 
     def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Return the windows ``indices`` (int64 ``[batch]``), every array with a leading batch axis.
@@ -133,7 +139,13 @@ class WindowSource:
         ``executed.mask`` likewise over the horizon; ``choice.<name>.values`` (``rank``: float32 scores
         ``[batch, max_rows]``, higher first; ``assign``: int64 chosen row ``[batch, for_each max_rows]``, -1 where
         none) and ``choice.<name>.mask`` bool.
+
+        Raises:
+            CorruptShardError: bytes that do not verify or do not decode.
+            PermissionDeniedError: the rules of a governed vault no longer allow what was opened.
         """
+        # Here and not only where shards are opened: what is kept in memory is under the same rules.
+        self._check()
         indices = np.asarray(indices, np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(f"windows {indices.min()} to {indices.max()}, expected 0 to {len(self) - 1}")

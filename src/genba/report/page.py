@@ -74,6 +74,7 @@ def render(run: Run) -> str:
         world=_world(run.metrics),
         stages=_stages(run),
         provenance=_provenance(run),
+        where=run.record.trust if run.record else {},
         models=_models(run),
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes").replace("+00:00", " UTC"),
         version=__version__,

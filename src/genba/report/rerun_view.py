@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from genba.data.codecs import JPEG
+from genba.data.codecs import JPEGS
 from genba.data.shard import Shard
 from genba.errors import DataError
 from genba.spec.embodiment import (
@@ -132,7 +132,7 @@ def _log_episode(rr: ModuleType, recording: Any, embodiment: Embodiment, shard: 
     for name, stored in shard.streams.items():
         channel = channels.get(name)
         if isinstance(channel, CameraChannel):
-            if stored.codec == JPEG and stored.samples_per_block == 1:
+            if stored.codec in JPEGS.values() and stored.samples_per_block == 1:
                 blobs = stored.blocks(0, stored.num_blocks)
                 columns = rr.EncodedImage.columns(blob=blobs, media_type=["image/jpeg"] * len(blobs))
             else:

@@ -64,6 +64,8 @@ class RunRecord:
     budget_s: float = 0.0
     #: one sentence for each thing done with less than its full size, empty where nothing was cut
     cut_short: tuple[str, ...] = ()
+    #: as ``genba.report.where`` says; empty for a run without a trust folder
+    trust: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, run_dir: Path | str) -> None:
         """Write ``run.json`` into ``run_dir``, whole or not at all."""

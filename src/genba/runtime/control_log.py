@@ -26,6 +26,8 @@ class ControlLog:
     num_guarded: int = 0
     #: the guard's reasons, each counted
     interventions: Counter[str] = field(default_factory=Counter)
+    #: why a model might not act any more, with the control steps that it did not
+    refusals: Counter[str] = field(default_factory=Counter)
     #: one entry per inference, in seconds
     latencies_s: list[float] = field(default_factory=list)
     #: flow steps taken -> inferences
@@ -40,6 +42,7 @@ class ControlLog:
         self.num_fallbacks += other.num_fallbacks
         self.num_guarded += other.num_guarded
         self.interventions.update(other.interventions)
+        self.refusals.update(other.refusals)
         self.latencies_s += other.latencies_s
         self.flow_steps.update(other.flow_steps)
 
@@ -53,6 +56,7 @@ class ControlLog:
             "num_fallbacks": self.num_fallbacks,
             "num_guarded": self.num_guarded,
             "interventions": dict(sorted(self.interventions.items())),
+            "refusals": dict(sorted(self.refusals.items())),
             "flow_steps": {str(steps): count for steps, count in sorted(self.flow_steps.items())},
         }
 

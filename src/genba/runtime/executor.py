@@ -4,7 +4,8 @@ Each chunk carries the time that it answers, and its actions are looked up by ab
 latency is estimated, so a late, repeated or skipped chunk cannot shift the ones after it. Where an answer is late, in
 this order: the rest of the last chunk; what the machine does on a fault (for a choice: go on). The late chunk, once
 the machine's time has passed what it took, may serve the control steps that it still reaches. Every action passes the
-guard, and everything is counted in a ``ControlLog``. Read next: ``loop``.
+guard, and everything is counted in a ``ControlLog``. A model that loses its clearance is not asked any more, and nothing of what it
+said is executed: the machine does what it does on a fault. Read next: ``loop``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genba.guard import fault_action, for_embodiment
+from genba.runtime.clearance import Clearance
 from genba.runtime.control_log import ControlLog
 from genba.spec.action import Action, ActionChunk
 from genba.spec.embodiment import Embodiment
@@ -41,6 +43,7 @@ class Executor:
         guard: what says no; None for the one that the embodiment's facts ask for.
         enforce_deadline: whether a late answer is treated as late. Misses are counted either way; without enforcement
             the machine waits, which only a simulator does.
+        clearance: whether the policy may still act; None where that was not checked.
         clock: monotonic seconds.
     """
 
@@ -51,9 +54,11 @@ class Executor:
         *,
         guard: Guard | None = None,
         enforce_deadline: bool = True,
+        clearance: Clearance | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy
+        self.clearance = clearance
         self.embodiment = embodiment
         self.guard = for_embodiment(embodiment) if guard is None else guard
         self.enforce_deadline = enforce_deadline
@@ -79,9 +84,13 @@ class Executor:
         """
         arrived = self._clock() if arrived is None else arrived
         self.log.num_steps += 1
-        self._adopt_late(observation.time_ns)
-        if self._late is None and self._is_due(observation.time_ns):
-            self._decide(observation, arrived)
+        if self.clearance is not None and (refusal := self.clearance.refusal):
+            self.log.refusals[refusal] += 1
+            self._chunk = self._late = None
+        else:
+            self._adopt_late(observation.time_ns)
+            if self._late is None and self._is_due(observation.time_ns):
+                self._decide(observation, arrived)
         proposed = self._proposed(observation.time_ns)
         if proposed is None:
             self.log.num_fallbacks += 1

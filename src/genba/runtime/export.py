@@ -1,7 +1,8 @@
 """Export: a trained model becomes a bundle, and only if the exported graphs compute what the model does.
 
 The graphs are exported to ONNX, run by the engine that will run them on the machine, and compared with torch on
-inputs with missing samples and rows. The directory appears under its name only when it is whole. Read next:
+inputs with missing samples and rows. The directory appears under its name only when it is whole. Where the weights have a
+passport it goes with them, and the exporter signs that these graphs are those weights (``genba.trust.release``). Read next:
 ``bundle``, which reads it without torch.
 """
 
@@ -14,6 +15,7 @@ import json
 import logging
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,22 +25,40 @@ from typing import Any
 import numpy as np
 import torch
 
-from genba.errors import BundleError
+from genba.errors import BundleError, PassportError
 from genba.model.graphs import EncoderGraph, FlowGraph
 from genba.model.world_action_model import WorldActionModel
 from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, MANIFEST, Bundle, manifest_of
 from genba.runtime.engine import MEMORY, OnnxEngine, difference, integrate
-from genba.runtime.torch_engine import TorchEngine, weights_digest
+from genba.runtime.torch_engine import TorchEngine
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import packed_shapes
 from genba.spec.statistics import Statistics
+from genba.trust import passport as passports
+from genba.trust import release, trained_on
 from genba.trust.digest import digest_file
+from genba.trust.dsse import Envelope
+from genba.trust.release import Release
+from genba.trust.signing import SigningKey
 
 OPSET = 20
 #: greatest difference between the exported graphs and torch, in normalised units
 EXPORT_TOLERANCE = 1e-4
 #: one file holds up to 2 GB; larger weights go into files beside the graph
 EMBED_BELOW_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Papers:
+    """What a bundle that drives a machine carries beside the network, and who vouches for the export."""
+
+    passport: Envelope
+    #: digest of the weights that the passport, verified, is for
+    weights: str
+    #: the blinded set of what was trained on, as it is stored
+    trained_on: bytes
+    #: signs the release
+    key: SigningKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +87,7 @@ def export_bundle(
     provenance: Mapping[str, Any],
     flow_steps: int = 4,
     noise: str = "zero",
+    papers: Papers | None = None,
 ) -> ExportReport:
     """Write a bundle of ``model`` for one machine to ``path``; a bundle already there is replaced.
 
@@ -78,8 +99,10 @@ def export_bundle(
         provenance: where the weights come from, as plain JSON values.
         flow_steps: flow steps to take when there is time for all.
         noise: ``"zero"`` (deterministic) or ``"gaussian"`` (seeded draws).
+        papers: the passport that goes with the weights; None for a bundle that only simulators take.
 
     Raises:
+        PassportError: the passport is for other weights.
         BundleError: the exported graphs differ from torch by more than ``EXPORT_TOLERANCE``, or ``path`` holds
             something that is no bundle.
     """
@@ -88,6 +111,11 @@ def export_bundle(
         raise BundleError(f"{path}: exists and is no bundle; choose another path or remove it")
     model = copy.deepcopy(model).to("cpu", torch.float32).eval()
     reference = TorchEngine(model, embodiment, statistics, flow_steps=flow_steps, noise=noise)
+    if papers is not None and papers.weights != f"sha256:{reference.weights_digest}":
+        raise PassportError(
+            f"{path}: the passport is for weights {papers.weights}, these are sha256:{reference.weights_digest}; nothing was "
+            f"written"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -96,17 +124,29 @@ def export_bundle(
             _export(FlowGraph(model, embodiment), temporary / FLOW)
         golden = _golden(reference, np.random.default_rng(0))
         np.savez(temporary / GOLDEN, allow_pickle=False, **golden)
+        if papers is not None:
+            (temporary / passports.FILE).write_bytes(papers.passport.to_bytes())
+            (temporary / trained_on.FILE).write_bytes(papers.trained_on)
         files = {file.name: digest_file(file) for file in temporary.iterdir()}
         manifest = manifest_of(
             embodiment,
             statistics,
             flow_steps=flow_steps,
             noise=noise,
-            weights_digest=weights_digest(model),
+            weights_digest=reference.weights_digest,
             provenance=provenance,
             files=files,
         )
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        if papers is not None:
+            signed = Release(
+                manifest=digest_file(temporary / MANIFEST),
+                passport=papers.passport.digest,
+                weights=f"sha256:{reference.weights_digest}",
+                embodiment=embodiment.id,
+                made_ns=time.time_ns(),
+            ).signed(papers.key)
+            (temporary / release.FILE).write_bytes(signed.to_bytes())
         engine = OnnxEngine(Bundle.read(temporary, embodiment))
         worst = max(_compare(engine, reference, seed) for seed in range(3))
         if not worst <= EXPORT_TOLERANCE:

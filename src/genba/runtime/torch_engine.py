@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from genba.model.graphs import EncoderGraph, FlowGraph
+from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.runtime.engine import MEMORY
 from genba.spec.embodiment import Embodiment
@@ -55,13 +55,3 @@ class TorchEngine:
         arrays = [noisy, np.array([time], np.float32), *(memory[name] for name in MEMORY)]
         with torch.inference_mode():
             return self._flow(*(torch.from_numpy(array).to(self._device) for array in arrays)).cpu().numpy()
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """Return the sha256 over the names, types, shapes and bytes of all weights, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {list(plain.shape)}\n".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
-    return digest.hexdigest()

@@ -49,7 +49,7 @@ class EpisodeMetadata:
     outcome: Mapping[str, float] = field(default_factory=dict)
     #: name -> numbers, e.g. extrinsics row by row
     calibration: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    #: file or simulator it was made from
+    #: file or simulator it was made from; where a model acted, what was found of its passport
     source: str = ""
 
 

@@ -1,9 +1,9 @@
 """Checkpoints: the full training state, from which a run goes on as if it had not stopped.
 
 A checkpoint is a folder ``step_000200`` with the tensors (``torch.distributed.checkpoint``, resharded on load) and
-``run.json``: what was built (an architecture digest), from which statistics, at which step. It is written under a
-temporary name and renamed when whole, so a folder with its final name can be trusted. Bundles for machines are not
-here but in ``genba.runtime.bundle``.
+``run.json``: what was built (an architecture digest), from which statistics, at which step, ``reads.json``: what was
+read until then (``reads``), and what its passport needs (``passport``). It is written under a temporary name and renamed when
+whole, so a folder with its final name can be trusted. Bundles for machines are not here but in ``genba.runtime.bundle``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -30,15 +30,19 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from genba.config import build
-from genba.errors import CheckpointError, nearest
+from genba.data.reads import ReadRecord, Reads
+from genba.errors import CheckpointError, DataError, nearest
 from genba.model.config import ExpertConfig, MixtureConfig, ModelConfig
 from genba.model.world_action_model import WorldActionModel
 from genba.spec.embodiment import Embodiment
 from genba.spec.statistics import Statistics
 from genba.train.optimizer import MeanWeights
+from genba.train.reads import READS_FILE, join_parts, write_part
 from genba.trust.digest import digest_json
 
 MANIFEST = "run.json"
+#: what ``run.json`` says of the weights that a run began with: the checkpoint, and the digest of its read record
+LINEAGE = "started_from"
 
 
 def architecture_digest(config: ModelConfig, embodiments: Mapping[str, Embodiment]) -> str:
@@ -56,8 +60,14 @@ def save(
     statistics: Mapping[str, Statistics],
     extra: Mapping[str, Any],
     keep: int,
+    reads: ReadRecord | None = None,
+    papers: Callable[[Reads], Mapping[str, bytes]] | None = None,
 ) -> Path:
     """Write the checkpoint after ``step`` train steps and drop all but the newest ``keep``.
+
+    Args:
+        reads: this rank's account of what was read, which is committed with it.
+        papers: asked by the first rank, given what was read in all, for further files to keep in it, by name.
 
     Raises:
         CheckpointError: writing failed (a full disk); older checkpoints are intact.
@@ -70,9 +80,14 @@ def save(
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         _barrier()
+        if reads is not None:
+            write_part(temporary, reads.take(step), rank=reads.rank)
         with _one_process_is_fine():
             dcp.save(_state(model, optimizer, mean), checkpoint_id=temporary, no_dist=not dist.is_initialized())
         if first:
+            # Every rank wrote its part before it took part in saving the tensors.
+            whole = None if reads is None else join_parts(temporary, reads)
+            committed = {} if whole is None else {"reads": whole.digest}
             manifest = {
                 "step": step,
                 "architecture": architecture_digest(model.config, model.embodiments),
@@ -80,12 +95,16 @@ def save(
                 "embodiments": {i: asdict(e) for i, e in sorted(model.embodiments.items())},
                 "statistics": {name: s.to_json() for name, s in statistics.items()},
                 "torch": torch.__version__,
+                **committed,
                 **extra,
             }
             with open(temporary / MANIFEST, "w", encoding="utf-8") as file:
                 json.dump(manifest, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
+            if papers is not None and whole is not None:
+                for name, data in papers(whole).items():
+                    (temporary / name).write_bytes(data)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             for old in sorted(folder.glob("step_*"))[:-keep]:
@@ -118,6 +137,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path / MANIFEST}: not JSON ({error}); use an older checkpoint") from error
 
 
+def lineage_of(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of the weights that its run began with, as it stands in its manifest; nothing where none.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+    """
+    return {name: value for name, value in read_manifest(path).items() if name == LINEAGE}
+
+
 def embodiments_of(path: Path) -> list[Embodiment]:
     """Return the facts of the machines that a checkpoint was trained on, as they were then.
 
@@ -126,6 +154,24 @@ def embodiments_of(path: Path) -> list[Embodiment]:
     """
     facts = read_manifest(path)["embodiments"]
     return [build(table, Embodiment, where=str(path / MANIFEST), path=f"embodiments.{i}") for i, table in facts.items()]
+
+
+def reads_of(path: Path) -> Reads | None:
+    """Return what was read until a checkpoint; None where it was made without a record.
+
+    Raises:
+        CheckpointError: the record is missing, damaged, or another one than the checkpoint was written with.
+    """
+    expected, file = read_manifest(path).get("reads"), path / READS_FILE
+    if expected is None:
+        return None
+    try:
+        reads = Reads.from_bytes(file.read_bytes(), place=str(file))
+    except (OSError, DataError) as error:
+        raise CheckpointError(f"{file}: what was read until this checkpoint is not known: {error}") from error
+    if reads.digest != expected:
+        raise CheckpointError(f"{file}: got record {reads.digest}, the checkpoint was written with {expected}")
+    return reads
 
 
 def load(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from genba.data.mixture import Mixture
+from genba.data.reads import ReadRecord
 from genba.model.config import ModelConfig
 from genba.spec.embodiment import Embodiment
 from genba.train.draws import draw
@@ -37,23 +38,29 @@ class Loader:
         device: torch.device | None = None,
         ahead: int = 2,
         workers: int = 1,
+        reads: ReadRecord | None = None,
+        is_training: bool = True,
     ) -> None:
         """Make no batch yet.
 
         Args:
             ahead: batches that are made or lie ready while one is used.
             workers: threads that make them; each makes whole batches.
+            reads: where what is read is entered.
+            is_training: whether train steps use the batches, or losses are measured on them.
         """
         self.mixture, self.embodiments, self.config = mixture, embodiments, config
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.device = device or torch.device("cpu")
         self.ahead, self.workers = ahead, workers
+        self.reads, self.is_training = reads, is_training
 
     def batch(self, step: int) -> Batch:
         """Make the batch of one train step: embodiment id -> name -> tensor with this rank's share."""
         out: Batch = {}
-        for embodiment_id, arrays in self.mixture.batch(step, self.rank, self.world_size).items():
-            arrays = crop(arrays) | draw(
+        drawn = self.mixture.drawn(step, self.rank, self.world_size)
+        for embodiment_id, source, indices in drawn:
+            arrays = crop(source.batch(indices)) | draw(
                 self.embodiments[embodiment_id],
                 self.config,
                 seed=self.seed,
@@ -65,17 +72,32 @@ class Loader:
             out[embodiment_id] = {
                 name: torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for name, array in arrays.items()
             }
+        if self.reads is not None:
+            sources = [(source, indices) for _, source, indices in drawn]
+            if self.is_training:
+                self.reads.decoded(step, sources)
+            else:
+                self.reads.evaluated(sources)
         return out
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-        """Yield (train step, batch), the next ones being made meanwhile."""
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
-            waiting: dict[int, Future[Batch]] = {}
+        """Return an iterator over (train step, batch); the first ones are begun at once, the next ones while one is used."""
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        first = range(start, min(start + self.ahead + 1, stop))
+        return self._made(pool, {step: pool.submit(self.batch, step) for step in first}, start, stop)
+
+    def _made(
+        self, pool: ThreadPoolExecutor, waiting: dict[int, Future[Batch]], start: int, stop: int
+    ) -> Iterator[tuple[int, Batch]]:
+        with pool:
             for step in range(start, stop):
                 for coming in range(step, min(step + self.ahead + 1, stop)):
                     if coming not in waiting:
                         waiting[coming] = pool.submit(self.batch, coming)
-                yield step, waiting.pop(step).result()
+                batch = waiting.pop(step).result()
+                if self.reads is not None:
+                    self.reads.used(step)
+                yield step, batch
 
 
 def crop(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -56,11 +56,15 @@ class Recipe:
     evaluate_batches: int = 4
     #: checkpoints kept
     keep: int = 2
+    #: windows of each owner whose gradients are looked at at each checkpoint (``attribution``); 0 for none
+    attribute_windows: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "default_batch", "log_every", "evaluate_every", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+        if self.attribute_windows < 0:
+            raise ValueError(f"attribute_windows: got {self.attribute_windows}, expected at least 0")
         if not 0 <= self.mean_decay < 1:
             raise ValueError(f"mean_decay: got {self.mean_decay}, expected in [0, 1)")
 

@@ -17,7 +17,7 @@ from genba.trust.agreements import Agreement, Rules
 from genba.trust.digest import digest_json
 from genba.trust.jurisdictions import is_within
 from genba.trust.keys import key_id
-from genba.trust.requests import ACTS, ACTS_ON_MACHINES, Request
+from genba.trust.requests import ACTS, ACTS_ON_MACHINES, CUSTODY, Request
 from genba.trust.sites import site_of_endpoint
 
 SCHEMA = f"""\
@@ -125,7 +125,7 @@ def _policies(owner: str, agreement: Agreement, codes: list[str]) -> list[str]:
         f"{datasets}.contains(resource)",
         f"context.agreement == {_text(agreement.id)}",
         f"{_entities('Party', agreement.parties)}.contains(principal)",
-        f'action == Action::"admit" || {_texts(agreement.purposes)}.contains(context.purpose)',
+        f"{_entities('Action', CUSTODY)}.contains(action) || {_texts(agreement.purposes)}.contains(context.purpose)",
         f"!{on_machines} || {_texts(agreement.machines)}.contains(context.embodiment)"
         if agreement.machines
         else f"!{on_machines}",

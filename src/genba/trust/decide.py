@@ -16,7 +16,7 @@ from genba.errors import nearest
 from genba.trust.agreements import Agreement, Rules
 from genba.trust.cedar import CompiledRules, is_permitted
 from genba.trust.jurisdictions import is_within
-from genba.trust.requests import ACTS_ON_MACHINES, Request
+from genba.trust.requests import ACTS_ON_MACHINES, CUSTODY, Request
 from genba.trust.sites import Site, site_of_endpoint
 
 NS_PER_S = 1_000_000_000
@@ -149,7 +149,7 @@ def _conditions(
         f"{request.party!r} is among the parties",
         f"{request.party!r} is not among the parties ({listed(agreement.parties)}); ask the owner",
     )
-    if request.act != "admit":
+    if request.act not in CUSTODY:
         yield clause(
             "purposes",
             request.serves in agreement.purposes,

@@ -69,6 +69,13 @@ class KeyProvider(Protocol):
         """Forget the key for good. Nothing can undo this."""
         ...
 
+    def forbid(self, key: str) -> None:
+        """See to it that there is no key of this name and never will be, whether or not there is one now.
+
+        Doing so again is no error, so that a withdrawal that broke off is finished by doing it again.
+        """
+        ...
+
 
 class FileKeys:
     """Keys in files that only their user may read, one per key, in a folder that no vault contains."""
@@ -151,9 +158,29 @@ class FileKeys:
             KeyUnavailableError: no such key, or the folder cannot be written.
         """
         self._versions(key)
-        self._overwrite(self._path(key))
+        self.forbid(key)
+
+    def forbid(self, key: str) -> None:
+        """Overwrite the key where there is one, whatever state a break left it in, and leave the note of ``destroy``.
+
+        Raises:
+            KeyUnavailableError: the folder cannot be written.
+        """
+        path = self._path(key)
+        if self._is_destroyed(path, key):
+            return
+        if path.exists():
+            self._overwrite(path)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._store(self._path(key), {"format": FORMAT, "id": key, "destroyed": now}, replace=True)
+        self._store(path, {"format": FORMAT, "id": key, "destroyed": now}, replace=True)
+
+    def _is_destroyed(self, path: Path, key: str) -> bool:
+        # Not by `_versions`: a break between overwriting and the note leaves a file that it would not read.
+        try:
+            table = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(table, dict) and table.get("id") == key and "destroyed" in table
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{quote(key, safe='')}.key"

@@ -14,8 +14,8 @@ Source: in-toto Attestation Framework, Statement v1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from genba.trust.dsse import Envelope, payload_of, sign
 from genba.trust.revocation import Revocations
 from genba.trust.signing import SigningKey, TrustStore
 
+#: its name in a checkpoint and in a bundle
+FILE = "passport.json"
 #: what DSSE prescribes for in-toto statements
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -42,6 +44,15 @@ class Deployment:
     """Names of the sites; ``*`` is every site."""
     until_ns: int | None = None
     """When the first of the agreements ends, ns since 1970, UTC; None where none does."""
+
+    def __str__(self) -> str:
+        """Say where and until when, in words."""
+        if not self.embodiments or not self.sites:
+            return "may run nowhere: no place is allowed by all agreements"
+        machines = "every machine" if "*" in self.embodiments else ", ".join(self.embodiments)
+        sites = "every site" if "*" in self.sites else ", ".join(self.sites)
+        until = "without end" if self.until_ns is None else f"before {in_words(self.until_ns)}"
+        return f"may run on {machines} at {sites}, {until}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +130,10 @@ def read(path: Path | str) -> Envelope:
     try:
         return Envelope.from_bytes(Path(path).read_bytes().removesuffix(b"\n"), place=str(path))
     except FileNotFoundError:
-        raise PassportError(f"{path}: no passport; expected the signed record that the training run made") from None
+        raise PassportError(
+            f"{path}: no passport; expected the signed record that the training run made: copy the whole folder again, or "
+            f"train and export with a trust folder (--trust)"
+        ) from None
     except OSError as error:
         raise PassportError(f"{path}: could not read the passport: {error.strerror}") from error
     except SignatureError as error:
@@ -235,6 +249,6 @@ def _texts(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def predicate_of(passport: Passport) -> Mapping[str, Any]:
-    """Return a passport's fields as plain values, for showing."""
-    return asdict(passport)
+def in_words(time_ns: int) -> str:
+    """Return a time as ISO 8601 writes it, to the second, UTC."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_ns // 10**9)).isoformat()

@@ -142,23 +142,43 @@ class Pkcs11Keys:
         Raises:
             KeyUnavailableError: no such key, or the token refused.
         """
-        pkcs11 = _package()
         with self._locked(), self._words(key) as session:
-            # The note first: interrupted between, the key is refused already, and destroying it again finishes.
-            versions = self._versions(session, key) or self._existing(session, key)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            session.create_object(
-                {
-                    pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA,
-                    pkcs11.Attribute.TOKEN: True,
-                    pkcs11.Attribute.PRIVATE: True,
-                    pkcs11.Attribute.LABEL: _DESTROYED + key,
-                    pkcs11.Attribute.VALUE: now.encode(),
-                }
-            )
-            for found in versions.values():
+            # With a note and no version left it is destroyed already; with neither it never was here.
+            if not self._versions(session, key):
+                self._existing(session, key)
+        self.forbid(key)
+
+    def forbid(self, key: str) -> None:
+        """Destroy whatever versions there are, and leave the note of ``destroy``.
+
+        Raises:
+            KeyUnavailableError: the token refused.
+        """
+        with self._locked(), self._words(key) as session:
+            # The note first: interrupted between, the key is refused already, and doing this again finishes.
+            if not self._notes(session, key):
+                self._leave_note(session, key)
+            for found in self._versions(session, key).values():
                 for one in found:
                     one.destroy()
+
+    def _leave_note(self, session: Any, key: str) -> None:
+        pkcs11 = _package()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        session.create_object(
+            {
+                pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA,
+                pkcs11.Attribute.TOKEN: True,
+                pkcs11.Attribute.PRIVATE: True,
+                pkcs11.Attribute.LABEL: _DESTROYED + key,
+                pkcs11.Attribute.VALUE: now.encode(),
+            }
+        )
+
+    def _notes(self, session: Any, key: str) -> list[Any]:
+        pkcs11 = _package()
+        wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA, pkcs11.Attribute.LABEL: _DESTROYED + key}
+        return list(session.get_objects(wanted))
 
     def _secret(self) -> dict[Any, Any]:
         """Return what describes a data key while it is inside the token."""
@@ -203,8 +223,7 @@ class Pkcs11Keys:
 
     def _refuse_destroyed(self, session: Any, key: str) -> None:
         pkcs11 = _package()
-        wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA, pkcs11.Attribute.LABEL: _DESTROYED + key}
-        for note in list(session.get_objects(wanted)):
+        for note in self._notes(session, key):
             raise KeyUnavailableError(
                 f"token {self.token!r}: key {key!r} was destroyed at {bytes(note[pkcs11.Attribute.VALUE]).decode()}; what it "
                 f"protected cannot be read any more, and nothing is stored under its name"

@@ -6,7 +6,7 @@ A request holds facts only. Whether it is allowed is decided in ``decide``.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from genba.trust.digest import digest_json
 
@@ -14,9 +14,10 @@ Purpose = Literal["train", "evaluate", "adapt", "deploy"]
 #: what an agreement may allow data, or what was made of it, to be used for
 PURPOSES: tuple[str, ...] = get_args(Purpose)
 
-#: what may be done -> the purpose that it serves; None: the request says which
+#: what may be done -> the purpose that it serves, none for taking data in and keeping it whole; None: the request says which
 ACTS: dict[str, str | None] = {
     "admit": "",
+    "keep": "",
     "read": None,
     "train": "train",
     "evaluate": "evaluate",
@@ -24,8 +25,18 @@ ACTS: dict[str, str | None] = {
     "export": "deploy",
     "deploy": "deploy",
 }
+#: what serves no purpose yet: storing data, and opening what is stored to pack, mend or seal it anew
+CUSTODY = ("admit", "keep")
 #: what is done for one type of machine, which the agreement must list
 ACTS_ON_MACHINES = ("adapt", "export", "deploy")
+
+
+class Holding(NamedTuple):
+    """What is asked about: whose data, which of the owner's data sets, and the agreement that it was admitted under."""
+
+    owner: str
+    dataset: str
+    agreement: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +83,7 @@ class Request:
 
     @property
     def serves(self) -> str:
-        """The purpose that the agreement must allow; empty for admission, which serves none yet."""
+        """The purpose that the agreement must allow; empty for custody, which serves none yet."""
         implied = ACTS[self.act]
         return self.purpose if implied is None else implied
 

@@ -1,6 +1,6 @@
 """Sites: places where data is kept or computed on, who operates them, whose law applies, and what proves that.
 
-``sites.toml`` lists them. An endpoint (``host:port``, or a storage URL) belongs to exactly one site; one that no site
+``sites.toml`` lists them. An endpoint (``host:port``, ``host:low-high``, or a storage URL) belongs to exactly one site; one that no site
 declares has no jurisdiction and is refused. What a document says is not judged here: its digest ties the claim to it.
 """
 
@@ -16,7 +16,9 @@ from genba.config import read_toml
 from genba.errors import ConfigError, nearest
 from genba.trust.jurisdictions import check_code
 
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})(?:-([0-9]{1,5}))?"
+)
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/\s?#@]*)((?:/[^\s?#]*)?)")
 
 
@@ -51,7 +53,7 @@ class Site:
     evidence: Evidence
     """What shows it."""
     endpoints: tuple[str, ...] = ()
-    """Where it is reached: ``host:port``, or a storage URL that holds for everything below it."""
+    """Where it is reached: ``host:port``, ``host:low-high`` for several ports, or a storage URL that holds for everything below."""
 
     def __post_init__(self) -> None:
         check_name("id", self.id)
@@ -89,9 +91,7 @@ def read_sites(path: Path | str) -> Mapping[str, Site]:
         for place, endpoint in enumerate(site.endpoints):
             for other in (*sites.values(), site):
                 known = other.endpoints[:place] if other is site else other.endpoints
-                if clash := next(
-                    (one for one in known if _lies_below(endpoint, one) or _lies_below(one, endpoint)), None
-                ):
+                if clash := next((one for one in known if _overlap(endpoint, one)), None):
                     raise ConfigError(
                         f"{path}: sites[{number}].endpoints[{place}]: {endpoint!r} is declared already, as {clash!r} of "
                         f"{other.id!r}; expected each endpoint at one place"
@@ -136,13 +136,14 @@ def normal_endpoint(endpoint: str) -> str:
     """Return an endpoint in its only form: scheme and host in small letters, no slash at the end.
 
     Raises:
-        ValueError: it is neither ``host:port`` nor a storage URL.
+        ValueError: it is neither ``host:port``, ``host:low-high`` nor a storage URL.
     """
     if match := _HOST.fullmatch(endpoint):
-        if not 0 < int(match[1]) < 65536:
-            raise ValueError(f"got {endpoint!r}, expected a port from 1 to 65535")
-        host, _, port = endpoint.rpartition(":")
-        return f"{host.lower()}:{int(port)}"
+        low, high = int(match[1]), int(match[2] or match[1])
+        if not 0 < low <= high < 65536:
+            raise ValueError(f"got {endpoint!r}, expected a port from 1 to 65535, or two, rising")
+        host = endpoint.rpartition(":")[0].lower()
+        return f"{host}:{low}" if low == high else f"{host}:{low}-{high}"
     match = _URL.fullmatch(endpoint)
     if match is None or not (match[2] or match[3].strip("/")):
         raise ValueError(f"got {endpoint!r}, expected host:port or a storage URL such as 's3://bucket/prefix'")
@@ -174,4 +175,24 @@ def check_day(name: str, day: date) -> None:
 
 def _lies_below(endpoint: str, declared: str) -> bool:
     got, known = normal_endpoint(endpoint), normal_endpoint(declared)
-    return got == known or got.startswith(known + "/")
+    if "://" in got or "://" in known:
+        return got == known or got.startswith(known + "/")
+    (host, low, high), (known_host, known_low, known_high) = _ports(got), _ports(known)
+    return host == known_host and known_low <= low and high <= known_high
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether something lies below both of two endpoints."""
+    if "://" in one or "://" in other:
+        return _lies_below(one, other) or _lies_below(other, one)
+    (host, low, high), (other_host, other_low, other_high) = (
+        _ports(normal_endpoint(one)),
+        _ports(normal_endpoint(other)),
+    )
+    return host == other_host and low <= other_high and other_low <= high
+
+
+def _ports(normal: str) -> tuple[str, int, int]:
+    host, _, ports = normal.rpartition(":")
+    low, _, high = ports.partition("-")
+    return host, int(low), int(high or low)

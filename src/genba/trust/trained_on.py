@@ -28,6 +28,8 @@ from genba.errors import LedgerError
 from genba.trust.digest import canonical_json, digest_json
 from genba.trust.merkle import HASH_BYTES, Tree, leaf_hash, verify_inclusion
 
+#: name of the set's file in a checkpoint and in a bundle
+FILE = "trained_on.json"
 FORMAT = "genba-trained-on@1"
 PROOF_FORMAT = "genba-trained-on-proof@1"
 BLINDING_BYTES = 32

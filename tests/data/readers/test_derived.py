@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from genba.data.readers.derived import as_si, derive, distinct_names, nominal_rate_hz, snake_case, telemetry
+from genba.data.readers.derived import as_si, derive, distinct_names, nominal_rate_hz, telemetry
+from genba.data.readers.plain_names import snake_case
 from genba.data.readers.si import Conversion
 from genba.spec.embodiment import Dimension
 

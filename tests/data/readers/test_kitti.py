@@ -172,7 +172,8 @@ def test_only_what_is_one_is_recognised(drive, frames, tmp_path):
         ("oxts/data/0000000001.txt", b"1 2 3", "line 1: got 3 numbers, expected 30"),
         ("oxts/data/0000000001.txt", b"1\n2\n", "got 2 lines, expected one of 30 numbers"),
         ("oxts/data/0000000001.txt", b"x " * 30, "could not convert string to float: 'x', expected 30 numbers"),
-        ("image_02/data/0000000003.png", b"\x89PNG\r\n\x1a\n", "expected the first bytes of a JPEG or a PNG"),
+        ("image_02/data/0000000003.png", b"GIF89a", "expected the first bytes of a JPEG or a PNG"),
+        ("image_02/data/0000000003.png", b"\x89PNG\r\n\x1a\n", "not a whole PNG: it has no header"),
         ("../calib_velo_to_cam.txt", b"R: 1 2 3\n", "got R of 3 and T of 0 numbers, expected 9 and 3"),
     ],
 )  # fmt: skip

@@ -3,6 +3,8 @@
 import json
 import logging
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +65,31 @@ def change_table(root, file, change):
 
 def setting(row, key, value):
     return lambda rows: rows[row].update({key: value})
+
+
+def test_numpy_pyarrow_and_pyav_are_enough_to_read_and_write(made_v3, made_v21, tmp_path):
+    """In a Python without everything that LeRobot itself needs."""
+    code = (
+        "import sys\n"
+        "class Nothing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in sys.argv[4].split():\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Nothing())\n"
+        "from pathlib import Path\n"
+        "from genba.data.readers.lerobot import LeRobotReader\n"
+        "from genba.data.writers.lerobot import LeRobotWriter\n"
+        "for root in sys.argv[1:3]:\n"
+        "    reader = LeRobotReader()\n"
+        "    episodes = list(reader.read(Path(root)))\n"
+        "    LeRobotWriter().write(Path(sys.argv[3], Path(root).parent.name), reader.embodiment(Path(root)), episodes)\n"
+        "    print(len(episodes))\n"
+    )
+    command = [sys.executable, "-c", code, str(made_v3), str(made_v21), str(tmp_path)]
+    command += ["torch torchvision torchcodec datasets huggingface_hub lerobot pandas PIL cv2 h5py simplejpeg polars"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(len(read(made_v3))), str(len(read(made_v21)))]
 
 
 @pytest.mark.parametrize("version", ["v3", "v21"])

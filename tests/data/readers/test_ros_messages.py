@@ -271,11 +271,11 @@ def test_images_that_8_bit_rgb_cannot_hold_are_left_out_by_name(read):
 def test_damaged_images_are_refused_with_topic_and_offset(read):
     frame = np.zeros((16, 24, 3), np.uint8)
     jpeg = simplejpeg.encode_jpeg(frame)
-    with pytest.raises(FormatError, match=r"/cam.*: not a JPEG"):
+    with pytest.raises(FormatError, match=r"/cam.*: not a whole JPEG"):
         read(("/cam", compressed(jpeg[: len(jpeg) // 2])))
     broken = bytearray(png(frame))
     broken[50] ^= 255
-    with pytest.raises(FormatError, match=r"/cam.*: not a PNG"):
+    with pytest.raises(FormatError, match=r"/cam.*: not a whole PNG"):
         read(("/cam", compressed(bytes(broken))))
     huge = png(frame)[:16] + (100_000).to_bytes(4, "big") * 2 + png(frame)[24:]
     with pytest.raises(FormatError, match="got an image of 100000 x 100000 pixels, expected 1 to 50000000"):

@@ -25,6 +25,7 @@ from genba.trust.sandbox.decide import (
 from genba.trust.sandbox.policy import Endpoint, PathRule, Policy
 from genba.trust.sandbox.syscalls import REFUSED
 
+OWN = Policy(has_own_ports=True)
 TCP = SocketFacts(family=2, type=1, protocol=6)
 TCP6 = SocketFacts(family=10, type=1, protocol=6)
 UNIX = SocketFacts(family=1, type=1, protocol=0)
@@ -348,3 +349,43 @@ def test_call_refused_for_its_arguments_says_which(name: str, arguments: tuple[i
     assert said.reason.startswith(reason)
     assert said.address == address
     assert said.error == errno.EPERM
+
+
+@pytest.mark.parametrize(("facts", "raw"), [(TCP, v4("127.0.0.1", 4000)), (TCP6, v6("::1", 4000))])
+def test_command_may_reach_the_ports_that_it_alone_listens_on(facts: SocketFacts, raw: bytes):
+    said = decide_connect(OWN, facts, raw, lambda port: port == 4000)
+    assert said.is_allowed
+    assert said.reason == "a port that this command listens on"
+    assert said.raw[: len(raw)] == raw
+    # A port that others listen on, one that nobody does, and a policy that says nothing of own ports.
+    assert decide_connect(OWN, facts, raw, lambda _: False).error == errno.EACCES
+    waiting = decide_connect(OWN, facts, raw, lambda _: None)
+    assert (waiting.is_allowed, waiting.error) == (False, errno.ECONNREFUSED)
+    assert decide_connect(Policy(), facts, raw, lambda _: True).error == errno.EACCES
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "10.1.0.4", "0.0.0.0"])
+def test_own_ports_are_those_at_the_loopback_address_alone(host: str):
+    assert decide_connect(OWN, TCP, v4(host, 4000), lambda _: True).error == errno.EACCES
+
+
+@pytest.mark.parametrize("port", [0, 4000])
+def test_command_may_listen_for_itself_on_loopback_and_everywhere_and_nowhere_else(port: int):
+    for facts, raw in ((TCP, v4("127.0.0.1", port)), (TCP, v4("0.0.0.0", port)), (TCP6, v6("::", port))):
+        said = decide_bind(OWN, facts, raw)
+        assert (said.is_allowed, said.reason) == (True, "for processes of this command")
+        assert not decide_bind(Policy(), facts, raw).is_allowed
+        if port:
+            assert decide_listen(OWN, facts, raw).is_allowed
+            assert not decide_listen(Policy(), facts, raw).is_allowed
+    for host in ("127.0.0.2", "10.1.0.4"):
+        assert not decide_bind(OWN, TCP, v4(host, port)).is_allowed
+        assert not decide_listen(OWN, TCP, v4(host, 4000)).is_allowed
+
+
+def test_who_comes_in_to_an_own_port_comes_from_this_host_or_an_allowed_endpoint():
+    assert decide_accept(OWN, TCP, v4("127.0.0.1", 5000)).is_allowed
+    assert decide_accept(OWN, TCP6, v6("::1", 5000)).is_allowed
+    assert not decide_accept(OWN, TCP, v4("127.0.0.2", 5000)).is_allowed
+    assert not decide_accept(OWN, TCP, v4("10.1.0.4", 5000)).is_allowed
+    assert not decide_accept(Policy(), TCP, v4("127.0.0.1", 5000)).is_allowed

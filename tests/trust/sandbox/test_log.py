@@ -27,7 +27,7 @@ def test_run_is_a_start_its_attempts_and_an_end(tmp_path: Path):
     log.end(3)
     log.close()
     start, yes, no, end = read_log(tmp_path / "log")
-    plain = {"endpoints": [], "binds": [], "readable": [], "writable": [], "sockets": []}
+    plain = {"endpoints": [], "binds": [], "readable": [], "writable": [], "sockets": [], "has_own_ports": False}
     assert (start["event"], start["policy"], start["landlock"]) == ("start", plain, 7)
     assert start["policy_digest"] == digest_json(plain)
     assert (yes["decision"], yes["address"], yes["program"], yes["process"]) == ("allowed", "10.0.0.1:443", "python", 5)

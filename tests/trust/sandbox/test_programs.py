@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from escape.users import HERE
 
 from genba.trust.sandbox.log import read_log
-from genba.trust.sandbox.policy import Policy, parse_endpoint, path_rule
+from genba.trust.sandbox.policy import Policy, path_rule
 from genba.trust.sandbox.run import run_sandboxed
 
 pytestmark = pytest.mark.usefixtures("enforcing")
@@ -29,16 +30,7 @@ def free_port() -> int:
 def test_gloo_ranks_and_loader_workers_run_unchanged(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     port = free_port()
     command = [sys.executable, str(HERE / "two_ranks.py"), str(port)]
-    policy = Policy(
-        endpoints=(parse_endpoint("127.0.0.1:*", "ranks"),),
-        binds=(
-            parse_endpoint("127.0.0.1:*", "ranks", to_listen_on=True),
-            # The store of torch.distributed listens on every address.
-            parse_endpoint(f"[::]:{port}", "store", to_listen_on=True),
-            parse_endpoint(f"0.0.0.0:{port}", "store", to_listen_on=True),
-        ),
-        readable=(path_rule(HERE, "test"),),
-    )
+    policy = Policy(has_own_ports=True, readable=(path_rule(HERE, "test"),))
     status = run_sandboxed(command, policy, tmp_path / "log", sync="end")
     out, errors = capfd.readouterr()
     # 0 + 1 + ... + 63 = 2016
@@ -79,3 +71,15 @@ def test_native_client_of_an_object_store_reaches_it_without_the_sandbox_and_not
     assert heard == []
     refused = [one for one in read_log(tmp_path / "log") if one.get("decision") == "refused"]
     assert f"{host}:{port}" in {one["address"] for one in refused}
+
+
+def test_what_drives_a_bundle_reports_to_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    # onnxruntime that may report to its maker says within that it cannot keep an identifier of this computer.
+    said = {}
+    # Whoever imported genba.runtime before has switched it off for every child as well.
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for name, first in {"plain": "", "ours": "import genba.runtime.engine; "}.items():
+        command = [sys.executable, "-c", f"{first}import onnxruntime"]
+        assert run_sandboxed(command, Policy(), tmp_path / name, sync="end", environment=environment) == 0
+        said[name] = "telemetry" in capfd.readouterr().err
+    assert said == {"plain": True, "ours": False}

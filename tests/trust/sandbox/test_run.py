@@ -323,6 +323,55 @@ def test_unix_sockets_of_its_own_work_by_any_path_and_keep_their_name(log: Path,
     assert json.loads(capfd.readouterr().out) == [[True, "0o700", "hi"]] * 3 + [98]
 
 
+def test_file_is_moved_from_one_folder_to_another(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "file").write_text("kept")
+    code = f"import os; os.rename({str(tmp_path / 'a' / 'file')!r}, {str(tmp_path / 'b' / 'file')!r})"
+    policy = Policy(writable=tuple(path_rule(tmp_path / name, "test") for name in "ab"))
+    assert run_sandboxed(python(code), policy, tmp_path / "log") == 0
+    assert (tmp_path / "b" / "file").read_text() == "kept"
+
+
+def test_processes_of_a_command_talk_over_loopback_and_reach_nobody_elses_port(
+    log: Path, capfd: pytest.CaptureFixture[str]
+):
+    code = """
+        import json, os, socket, sys
+        others = int(sys.argv[1])
+        out = {}
+        own = socket.create_server(("127.0.0.1", 0))
+        port = own.getsockname()[1]
+        if (child := os.fork()) == 0:
+            socket.create_connection(("127.0.0.1", port)).sendall(b"hi")
+            os._exit(0)
+        other, _ = own.accept()
+        out["own"] = other.recv(2).decode()
+        out["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out["others"] = socket.socket().connect_ex(("127.0.0.1", others))
+        own.close()
+        out["closed"] = socket.socket().connect_ex(("127.0.0.1", port))
+        print(json.dumps(out))
+    """
+    with socket.create_server(("127.0.0.1", 0)) as others:
+        command = [*python(code), str(others.getsockname()[1])]
+        assert run_sandboxed(command, Policy(has_own_ports=True), log) == 0
+    # 13 is EACCES, 111 ECONNREFUSED.
+    assert json.loads(capfd.readouterr().out) == {"own": "hi", "child": 0, "others": 13, "closed": 111}
+
+
+def test_port_that_others_listen_on_too_is_not_the_commands_own(tmp_path: Path):
+    supervisor = Supervisor(-1, Policy(), EgressLog(tmp_path / "log"), current_architecture())
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as one:
+        port = one.getsockname()[1]
+        assert supervisor._is_own_port(port) is False
+        supervisor._listening[port] = {os.fstat(one.fileno()).st_ino}
+        assert supervisor._is_own_port(port) is True
+        with socket.create_server(("127.0.0.2", port)):
+            assert supervisor._is_own_port(port) is False
+    assert supervisor._is_own_port(port) is None
+
+
 def test_listed_socket_of_a_service_is_reached(log: Path, tmp_path: Path):
     path = tmp_path / "service.sock"
     with socket.socket(socket.AF_UNIX) as service:

@@ -8,13 +8,13 @@ what a foreign unit is.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genba.data.readers.plain_names import log_id, numbered, snake_case
 from genba.data.readers.si import Conversion
 from genba.errors import ReaderError, nearest
 from genba.spec.embodiment import Control, Dimension, Embodiment, TelemetryChannel
@@ -36,23 +36,9 @@ _RESERVED = (ACTION, LABEL, TRACE)
 _LOG = logging.getLogger(__name__)
 
 
-def snake_case(name: str) -> str:
-    """Return ``name`` in lower-case ASCII letters, digits and underscores; ``"unnamed"`` where nothing is left."""
-    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name)
-    return re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_") or "unnamed"
-
-
 def distinct_names(names: Iterable[str], reserved: Sequence[str] = _RESERVED) -> list[str]:
     """Return ``names`` in snake case, those that stand there before (or are ``reserved``) numbered from 2 on."""
-    taken, out = set(reserved), []
-    for name in names:
-        plain = snake_case(name)
-        found, count = plain, 2
-        while found in taken:
-            found, count = f"{plain}_{count}", count + 1
-        taken.add(found)
-        out.append(found)
-    return out
+    return numbered(map(snake_case, names), reserved)
 
 
 def nominal_rate_hz(times_ns: np.ndarray) -> float:
@@ -77,9 +63,10 @@ def derive(kind: str, description: str, channels: Sequence[TelemetryChannel], ke
         kind: what its logs are, e.g. ``"can"``: the id begins with ``"log/can-"``.
         key: plain values that the id is made from; everything that the facts depend on.
     """
-    digest = digest_json(key).removeprefix("sha256:")[:12]
     control = Control(period_s=PERIOD_S, deadline_s=PERIOD_S, horizon=5)
-    return Embodiment(id=f"log/{kind}-{digest}@1", description=description, control=control, telemetry=tuple(channels))
+    return Embodiment(
+        id=log_id(kind, digest_json(key)), description=description, control=control, telemetry=tuple(channels)
+    )
 
 
 def hold_to(

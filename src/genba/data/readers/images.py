@@ -1,8 +1,9 @@
-"""One image of a log as a camera's frame: raw pixels, JPEG or PNG to 8-bit RGB.
+"""One image of a log as a camera's frame: raw pixels, or the bytes of a JPEG or PNG, to 8-bit RGB.
 
 A picture is looked at first (its size, whether it can be held) and decoded when its episode is made. Sizes come from headers
 and are bounded before anything is decoded. Pixels that 8-bit RGB cannot hold (16 bits, depth, Bayer, YUV) are
-not squeezed into it: the reason comes back instead. Read next: ``ros_messages``.
+not squeezed into it: the reason comes back instead. Read next: ``ros_messages``; ``image_files`` for images in files of
+their own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genba.errors import ReaderError
+from genba.data.pictures import pillow_module, simplejpeg_module
 
 #: The most pixels of one frame; a frame of 50 million is 150 MB decoded.
 PIXEL_LIMIT = 50_000_000
@@ -82,22 +83,47 @@ def encoded_picture(data: bytes, said: str = "") -> Picture | str:
     Raises:
         PictureError: a JPEG or PNG whose header is damaged.
     """
+    if not data.startswith((JPEG_MAGIC, PNG_MAGIC)):
+        return f"images of format {said!r}, neither JPEG nor PNG"
+    height, width = encoded_size(data)
+    _check_size(height, width)
+    if data.startswith(PNG_MAGIC) and data[24] == 16:
+        return "PNG images of 16 bits, which 8-bit RGB does not hold"
+    return Picture(height, width, lambda: decode_encoded(data, height, width))
+
+
+def encoded_size(data: bytes) -> tuple[int, int]:
+    """Return the height and width that a JPEG's or PNG's header states; nothing bounds them yet.
+
+    Raises:
+        PictureError: neither, or a header that is damaged or cut.
+    """
     if data.startswith(JPEG_MAGIC):
         try:
-            height, width = (int(size) for size in _simplejpeg().decode_jpeg_header(data)[:2])
+            height, width = simplejpeg_module().decode_jpeg_header(data)[:2]
         except ValueError as error:
-            raise PictureError(f"not a JPEG: {error}") from error
-        _check_size(height, width)
-        return Picture(height, width, lambda: _decode_jpeg(data, height, width))
-    if data.startswith(PNG_MAGIC):
-        if len(data) < 33 or data[12:16] != b"IHDR":
-            raise PictureError("not a PNG: it has no header")
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        _check_size(height, width)
-        if data[24] == 16:
-            return "PNG images of 16 bits, which 8-bit RGB does not hold"
-        return Picture(height, width, lambda: _decode_png(data, height, width))
-    return f"images of format {said!r}, neither JPEG nor PNG"
+            raise PictureError(f"not a whole JPEG ({error})") from error
+        return int(height), int(width)
+    if not data.startswith(PNG_MAGIC):
+        raise PictureError(f"got {data[:8]!r}, expected the first bytes of a JPEG or a PNG")
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise PictureError("not a whole PNG: it has no header")
+    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+
+
+def decode_encoded(data: bytes, height: int, width: int, modes: tuple[str, ...] = ()) -> np.ndarray:
+    """Return the pixels of a JPEG or PNG: uint8 ``[height, width, 3]``; grey gives three equal channels.
+
+    Args:
+        modes: the kinds of PNG that are taken, as Pillow names them; whatever RGB can show where empty.
+
+    Raises:
+        PictureError: damaged, or not of that size or kind.
+    """
+    frame = _jpeg_pixels(data) if data.startswith(JPEG_MAGIC) else _png_pixels(data, modes)
+    if frame.shape != (height, width, 3):
+        raise PictureError(f"got an image of {list(frame.shape)}, expected {[height, width, 3]} as its header says")
+    return frame
 
 
 def _check_size(height: int, width: int) -> None:
@@ -105,41 +131,21 @@ def _check_size(height: int, width: int) -> None:
         raise PictureError(f"got an image of {width} x {height} pixels, expected 1 to {PIXEL_LIMIT}")
 
 
-def _decode_jpeg(data: bytes, height: int, width: int) -> np.ndarray:
+def _jpeg_pixels(data: bytes) -> np.ndarray:
     try:
-        frame = _simplejpeg().decode_jpeg(data, colorspace="RGB")
+        return simplejpeg_module().decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
-        raise PictureError(f"not a JPEG: {error}") from error
-    if frame.shape != (height, width, 3):
-        raise PictureError(f"got a JPEG of {list(frame.shape)}, expected {[height, width, 3]} as its header says")
-    return frame
+        raise PictureError(f"not a whole JPEG ({error})") from error
 
 
-def _decode_png(data: bytes, height: int, width: int) -> np.ndarray:
-    pillow = _pillow()
+def _png_pixels(data: bytes, modes: tuple[str, ...]) -> np.ndarray:
+    pillow = pillow_module()
     try:
         with pillow.open(io.BytesIO(data), formats=("PNG",)) as image:
-            frame = np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow raises a dozen kinds on damaged files
-        raise PictureError(f"not a PNG: {error}") from error
-    if frame.shape != (height, width, 3):
-        raise PictureError(f"got a PNG of {list(frame.shape)}, expected {[height, width, 3]} as its header says")
-    return frame
-
-
-def _simplejpeg():  # type: ignore[no-untyped-def]
-    # Imported here: it comes with an extra, and machines without cameras do without it.
-    try:
-        import simplejpeg
-    except ModuleNotFoundError as error:
-        raise ReaderError("JPEG images need simplejpeg; install it with: pip install 'genba[readers]'") from error
-    return simplejpeg
-
-
-def _pillow():  # type: ignore[no-untyped-def]
-    # Imported here: it comes with an extra, and machines without cameras do without it.
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise ReaderError("PNG images need Pillow; install it with: pip install 'genba[readers]'") from error
-    return Image
+            if not modes or image.mode in modes:
+                return np.asarray(image.convert("RGB"))
+            mode = image.mode
+    # Pillow's PNG reader raises whatever it stumbles over (OSError, SyntaxError, struct.error, zlib.error, ...).
+    except Exception as error:
+        raise PictureError(f"not a whole PNG ({error})") from error
+    raise PictureError(f"got a PNG of mode {mode}, expected 8-bit RGB or grey")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from genba.config import to_toml
+from genba.data.readers.plain_names import log_id
 from genba.errors import ConfigError, FormatError, ReaderError, SpecError
 from genba.spec.conformance import check_episode
 from genba.spec.embodiment import Embodiment, load_embodiment
@@ -25,8 +26,7 @@ EMBODIMENT_OPTION = "the machine's facts: a registered id or a TOML file; by def
 def named_by_facts(name: str, facts: Embodiment) -> Embodiment:
     """Return ``facts`` under the id ``log/<name>-<digest of the facts>@1``: equal facts get equal ids, others never."""
     text = to_toml(dataclasses.replace(facts, id="log/unnamed@1"))
-    digest = digest_bytes(text.encode()).removeprefix("sha256:")
-    return dataclasses.replace(facts, id=f"log/{name}-{digest[:12]}@1")
+    return dataclasses.replace(facts, id=log_id(name, digest_bytes(text.encode())))
 
 
 def given_facts(place: Path | str, option: Any) -> Embodiment | None:

@@ -94,20 +94,7 @@ def group(flats: Sequence[tuple[Flat, Mapping[str, str]]]) -> Iterator[Batch]:
 
 def snake(path: str) -> str:
     """Return a path, topic or name as a dimension's name: lower-case letters, digits and single underscores."""
+    # Finer than plain_names.snake_case: aBCd is a_b_cd. Stored machines have these names.
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", path)
     name = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
     return name or "value"
-
-
-def distinct(names: Sequence[str]) -> list[str]:
-    """Return ``names`` with ``_2``, ``_3`` ... after those that stand there already."""
-    out: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        unique, count = name, 1
-        while unique in taken:
-            count += 1
-            unique = f"{name}_{count}"
-        taken.add(unique)
-        out.append(unique)
-    return out

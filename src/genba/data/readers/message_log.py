@@ -30,9 +30,10 @@ import numpy as np
 
 from genba.config import to_toml
 from genba.data.readers.images import PictureError
-from genba.data.readers.message_batches import Decoder, MessageError, distinct, snake
+from genba.data.readers.message_batches import Decoder, MessageError, snake
 from genba.data.readers.message_pieces import Mapper, Numbers, Pictures, Piece, Sweeps, UnheldError
 from genba.data.readers.message_tracks import Collector, Track
+from genba.data.readers.plain_names import log_id, numbered
 from genba.data.readers.ros_definitions import DefinitionError
 from genba.data.readers.ros_messages import TransformMapper, mapper_for
 from genba.errors import ConfigError, FormatError, ReaderError, nearest
@@ -333,7 +334,7 @@ class MessageLog:
         )
         # A topic of that name is a channel, not what an episode calls its actions and labels.
         reserved = (ACTION, LABEL)
-        names = distinct([*reserved, *(snake(f"{key[0].name} {key[1]}") for key in self._tracks)])[len(reserved) :]
+        names = numbered([*reserved, *(snake(f"{key[0].name} {key[1]}") for key in self._tracks)])[len(reserved) :]
         for track, name in zip(self._tracks.values(), names, strict=True):
             track.name = name
             try:
@@ -376,7 +377,7 @@ class MessageLog:
             points=tuple(c for c in channels if isinstance(c, PointsChannel)),
             frames=tuple(sorted({c.frame for c in channels} - {"none"})),
         )
-        return dataclasses.replace(facts, id=f"log/{digest_bytes(to_toml(facts).encode())[7:19]}@1")
+        return dataclasses.replace(facts, id=log_id("", digest_bytes(to_toml(facts).encode())))
 
     def _streamed(self) -> list[tuple[tuple[Topic, str], Track]]:
         return [(key, track) for key, track in self._tracks.items() if not track.is_static]

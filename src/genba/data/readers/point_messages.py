@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from genba.data.readers.message_batches import Batch, distinct, snake
+from genba.data.readers.message_batches import Batch, snake
 from genba.data.readers.message_pieces import FRAME_IDS, Piece, Sweeps, UnheldError, capture_ns, frame_of
+from genba.data.readers.plain_names import numbered
 
 #: The farthest that a point may be: more than the earth's radius, so that points in its frame are held.
 REACH_LIMIT_M = 1e7
@@ -125,7 +126,7 @@ class PointCloudMapper:
         places = [columns.pop(axis, None) for axis in "xyz"]
         flat = [np.zeros(len(cells)) if place is None else place for place in places]
         points = _placed(np.stack([*flat, *columns.values()], -1))
-        return points, tuple(distinct([snake(name) for name in columns]))
+        return points, tuple(numbered([snake(name) for name in columns]))
 
 
 class LaserScanMapper:

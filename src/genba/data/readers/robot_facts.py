@@ -9,7 +9,6 @@ Whoever knows the machine gives its facts (option ``embodiment``), and the log i
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from genba.data.readers.log_facts import given_facts
+from genba.data.readers.plain_names import log_id, numbered, plain_name
 from genba.errors import FormatError, ReaderError, nearest
 from genba.spec.embodiment import ActionDimension, Control, Dimension, Embodiment
 from genba.trust.digest import digest_json
@@ -28,24 +28,9 @@ MARGIN = 0.1
 EXACT_IN_FLOAT32 = 1 << 24
 
 
-def plain_name(text: str) -> str:
-    """Return ``text`` as a name of a channel or dimension: lower-case letters, digits and single underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unnamed"
-
-
 def distinct_names(texts: Iterable[str]) -> list[str]:
     """Return ``plain_name`` of each text; where two come out alike, the later one gets ``_2``, ``_3`` and so on."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for text in texts:
-        base = name = plain_name(text)
-        count = 1
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        taken.add(name)
-        names.append(name)
-    return names
+    return numbered(map(plain_name, texts))
 
 
 def to_float32(path: Path, place: str, raw: np.ndarray) -> tuple[np.ndarray, int]:
@@ -127,8 +112,7 @@ def control(rate_hz: float) -> Control:
 def named_by_content(kind: str, facts: Embodiment) -> Embodiment:
     """Return ``facts`` under an id made of ``kind``, what the log calls its machine, and of all that they say."""
     said = {key: value for key, value in dataclasses.asdict(facts).items() if key != "id"}
-    digest = digest_json(said).removeprefix("sha256:")[:12]
-    return dataclasses.replace(facts, id=f"log/{plain_name(kind).replace('_', '-')}-{digest}@1")
+    return dataclasses.replace(facts, id=log_id(plain_name(kind).replace("_", "-"), digest_json(said)))
 
 
 def given_or_derived(path: Path, option: Any, derived: Embodiment) -> Embodiment:

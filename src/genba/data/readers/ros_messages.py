@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from genba.data.readers.images import encoded_picture, raw_picture
-from genba.data.readers.message_batches import Batch, distinct, snake
+from genba.data.readers.message_batches import Batch, snake
 from genba.data.readers.message_pieces import (
     DIMENSION_LIMIT,
     FRAME_IDS,
@@ -34,8 +34,10 @@ from genba.data.readers.message_pieces import (
     frame_of,
     stamp_ns,
 )
-from genba.data.readers.message_units import UNITS, Unit, si
+from genba.data.readers.message_units import UNITS
+from genba.data.readers.plain_names import numbered
 from genba.data.readers.point_messages import LaserScanMapper, PointCloudMapper
+from genba.data.readers.si import NONE, Conversion
 from genba.spec.units import SECOND_NS
 
 
@@ -93,7 +95,7 @@ class TelemetryMapper:
             base, _, last = path.rpartition(".")
             time_ns = stamp_ns(batch, base) if last in SPELLINGS else None
             if time_ns is not None and last in WHOLE:
-                self._put(columns, base, ("s", 1.0, 0.0), time_ns / SECOND_NS)
+                self._put(columns, base, Conversion("s"), time_ns / SECOND_NS)
             elif time_ns is not None:
                 continue
             elif values.ndim == 1:
@@ -103,20 +105,20 @@ class TelemetryMapper:
                     self._put(columns, f"{path}[{i}]", self._unit(path), values[:, i])
         return columns, constants
 
-    def _put(self, columns: dict[str, tuple[str, np.ndarray]], path: str, unit: Unit, values: np.ndarray) -> None:
+    def _put(self, columns: dict[str, tuple[str, np.ndarray]], path: str, unit: Conversion, values: np.ndarray) -> None:
         symbol, factor, offset = unit
         si = values.astype(np.float64)
         # Two paths may give one name (a.b and a_b): the second gets a number.
-        name = distinct([*columns, snake(path)])[-1]
+        name = numbered([*columns, snake(path)])[-1]
         columns[name] = (symbol, si if (factor, offset) == (1.0, 0.0) else si * factor + offset)
 
-    def _unit(self, path: str) -> Unit:
+    def _unit(self, path: str) -> Conversion:
         plain = re.sub(r"\[\d+\]", "", path)
         while plain:
             if plain in self._units:
                 return self._units[plain]
             plain = plain.rpartition(".")[0]
-        return "1", 1.0, 0.0
+        return NONE
 
     def _is_constant(self, path: str) -> bool:
         return "covariance" in path and self.schema.startswith(("sensor_msgs/", "geometry_msgs/", "nav_msgs/"))
@@ -136,7 +138,7 @@ class JointStateMapper(TelemetryMapper):
     numbers are metres, m/s and newtons.
     """
 
-    _QUANTITIES = {"position": si("rad"), "velocity": si("rad/s"), "effort": si("N*m")}
+    _QUANTITIES = {"position": Conversion("rad"), "velocity": Conversion("rad/s"), "effort": Conversion("N*m")}
 
     def wants(self, path: str) -> bool:
         """Say whether the text at ``path`` matters: names and the frame do."""

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pyarrow as pa
 
 from genba.config import read_toml
-from genba.data.readers.derived import distinct_names, snake_case
+from genba.data.readers.derived import distinct_names
+from genba.data.readers.plain_names import snake_case
 from genba.data.readers.si import SPELLINGS, Conversion, to_si
 from genba.errors import ConfigError, ReaderError, nearest
 

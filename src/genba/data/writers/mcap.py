@@ -24,7 +24,7 @@ import numpy as np
 
 from genba.config import to_toml
 from genba.data.layout import metadata_to_json
-from genba.data.pictures import JPEG_QUALITY
+from genba.data.pictures import encode_jpeg, pillow_module
 from genba.data.readers import episode_records as records
 from genba.data.readers.proto_messages import message_type
 from genba.data.writers import foxglove_schemas as schemas
@@ -188,7 +188,7 @@ def _rows_message(stream: Stream, form: records.FloatRows | None) -> Callable[[i
 def _camera(channel: CameraChannel, stream: Stream, images: Literal["png", "jpeg"]) -> _Written:
     descriptors = schemas.compressed_image().SerializeToString()
     make = message_type("foxglove.CompressedImage", descriptors)
-    encode = _encode_png if images == "png" else _encode_jpeg
+    encode = _encode_png if images == "png" else encode_jpeg
 
     def message(i: int) -> bytes:
         image = make(data=encode(stream.values[i]), format=images, frame_id=_frame(channel.frame))
@@ -236,26 +236,10 @@ def _in_order(clocks: list[np.ndarray]) -> Iterator[tuple[int, int]]:
 
 
 def _encode_png(frame: np.ndarray) -> bytes:
-    # Imported here: it comes with an extra, and machines without cameras do without it.
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise DataError("PNG frames need Pillow; install it with: pip install 'genba[readers]'") from error
     out = io.BytesIO()
     # Level 1: three times as fast as the default and a tenth larger.
-    Image.fromarray(np.asarray(frame)).save(out, "PNG", compress_level=1)
+    pillow_module().fromarray(np.asarray(frame)).save(out, "PNG", compress_level=1)
     return out.getvalue()
-
-
-def _encode_jpeg(frame: np.ndarray) -> bytes:
-    # Imported here: it comes with an extra, and machines without cameras do without it.
-    try:
-        import simplejpeg
-    except ModuleNotFoundError as error:
-        raise DataError("JPEG frames need simplejpeg; install it with: pip install 'genba[readers]'") from error
-    return simplejpeg.encode_jpeg(
-        np.ascontiguousarray(frame), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="444"
-    )
 
 
 def _mcap():  # type: ignore[no-untyped-def]

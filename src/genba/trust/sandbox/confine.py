@@ -141,8 +141,7 @@ def _become(
     kernel.close_all_on_exec(3)
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
-    landlock.restrict_files(readable, writable)
-    landlock.cut_off()
+    landlock.restrict_files(readable, writable, is_cut_off=True)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)

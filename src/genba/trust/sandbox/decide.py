@@ -27,11 +27,15 @@ from genba.trust.sandbox.bpf import (
     SOCKET_OPTIONS,
     TERMINAL_REQUESTS,
 )
-from genba.trust.sandbox.policy import Endpoint, PathRule, Policy, is_beneath
+from genba.trust.sandbox.policy import LOOPBACK, Endpoint, PathRule, Policy, is_beneath
 from genba.trust.sandbox.syscalls import REFUSED
 
 #: The longest address that the kernel takes (``struct sockaddr_storage``), in bytes.
 MAX_ADDRESS_BYTES = 128
+
+#: Where a command may listen for itself: on loopback, or, as torch's store does, everywhere; who comes in, ``accept`` decides.
+_FOR_ITSELF = (*LOOPBACK, "0.0.0.0", "::")
+_OWN_PORT, _FOR_OWN_PORT = "a port that this command listens on", "for processes of this command"
 
 _FAMILY = struct.Struct("<H")
 _INET = struct.Struct("<HH4s8x")
@@ -88,15 +92,30 @@ class _Host:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-def decide_connect(policy: Policy, facts: SocketFacts, raw: bytes) -> Decision:
+def decide_connect(
+    policy: Policy, facts: SocketFacts, raw: bytes, is_own_port: Callable[[int], bool | None] = lambda _: False
+) -> Decision:
     """Decide whether a socket may connect to a raw address.
 
     Unix sockets need to be found first: ``decide_unix_connect``.
+
+    Args:
+        policy: what may be reached.
+        facts: the socket.
+        raw: the address.
+        is_own_port: whether this command, and nobody else, listens on a port of this host; None where nobody does.
     """
     found = _host(facts, raw)
     if isinstance(found, Decision):
         return found
     rule = _match(policy.endpoints, found.address, lambda one: one.low_port <= found.port <= one.high_port)
+    if rule is None and policy.has_own_ports and found.address in LOOPBACK:
+        is_own = is_own_port(found.port)
+        if is_own:
+            return Decision(is_allowed=True, reason=_OWN_PORT, address=str(found), raw=found.raw)
+        if is_own is None:
+            # The kernel's own answer: whoever waits for a process of this command to listen tries again.
+            return _refuse("nobody listens on this port", str(found), errno.ECONNREFUSED)
     if rule is None:
         return _refuse("not an allowed endpoint", str(found))
     return Decision(is_allowed=True, reason=f"endpoint {rule} ({rule.source})", address=str(found), raw=found.raw)
@@ -110,6 +129,8 @@ def decide_bind(policy: Policy, facts: SocketFacts, raw: bytes) -> Decision:
     if isinstance(found, Decision):
         return found
     rule = _match(policy.binds, found.address, lambda one: one.low_port <= found.port <= one.high_port)
+    if rule is None and policy.has_own_ports and found.address in _FOR_ITSELF:
+        return Decision(is_allowed=True, reason=_FOR_OWN_PORT, address=str(found), raw=found.raw)
     if rule is None:
         return _refuse("not an allowed address to listen on", str(found))
     return Decision(is_allowed=True, reason=f"bind {rule} ({rule.source})", address=str(found), raw=found.raw)
@@ -133,6 +154,8 @@ def decide_listen(policy: Policy, facts: SocketFacts, local: bytes) -> Decision:
         found.address,
         lambda one: one.low_port == 0 or one.low_port <= found.port <= one.high_port,
     )
+    if rule is None and policy.has_own_ports and found.address in _FOR_ITSELF:
+        return Decision(is_allowed=True, reason=_FOR_OWN_PORT, address=str(found))
     if rule is None:
         return _refuse("not an allowed address to listen on", str(found))
     return Decision(is_allowed=True, reason=f"bind {rule} ({rule.source})", address=str(found))

@@ -49,37 +49,29 @@ def abi_version() -> int:
         return 0
 
 
-def restrict_files(readable: Iterable[str], writable: Iterable[str]) -> None:
+def restrict_files(readable: Iterable[str], writable: Iterable[str], *, is_cut_off: bool = False) -> None:
     """Leave this thread and its children only files beneath these paths.
 
     Args:
         readable: paths that may be read and executed.
         writable: paths that may also be written.
+        is_cut_off: forbid TCP of their own, and signals and abstract sockets to processes outside, as well. The
+            supervisor, which is outside, makes their connections; so nothing is lost, and a way past the filter over
+            system calls would still end here. In the same rules, because a further layer that says nothing of files
+            forbids moving them from one folder to another.
 
     Raises:
         SandboxError: a path is not there.
         OSError: the kernel refused.
     """
-    ruleset = kernel.call("landlock_create_ruleset", struct.pack("<QQQ", _ALL_FILE_RIGHTS, 0, 0), 24, 0)
+    beyond_files = (_BIND_TCP | _CONNECT_TCP, _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS) if is_cut_off else (0, 0)
+    rights = struct.pack("<QQQ", _ALL_FILE_RIGHTS, *beyond_files)
+    ruleset = kernel.call("landlock_create_ruleset", rights, 24, 0)
     try:
         for path in readable:
             _add_rule(ruleset, path, _READ)
         for path in writable:
             _add_rule(ruleset, path, _WRITE)
-        kernel.call("landlock_restrict_self", ruleset, 0)
-    finally:
-        os.close(ruleset)
-
-
-def cut_off() -> None:
-    """Forbid this thread and its children TCP of their own, and signals and abstract sockets to processes outside.
-
-    The supervisor, which is outside, makes their connections; so nothing is lost, and a way past the filter over system
-    calls would still end here.
-    """
-    rights = struct.pack("<QQQ", 0, _BIND_TCP | _CONNECT_TCP, _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS)
-    ruleset = kernel.call("landlock_create_ruleset", rights, 24, 0)
-    try:
         kernel.call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

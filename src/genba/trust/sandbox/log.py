@@ -9,6 +9,7 @@ is only ever appended to; that nobody changes it later is the ledger's business,
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import threading
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from genba.errors import DataError, SandboxError, StorageError
-from genba.trust.digest import digest_json
+from genba.trust.digest import digest_bytes, digest_json
 from genba.trust.sandbox.decide import Decision
 from genba.trust.sandbox.policy import Policy
 
@@ -155,3 +156,34 @@ def read_log(path: Path, run: str = "") -> Iterator[dict[str, Any]]:
                 raise DataError(f"{path}: line {number}: expected a whole JSON object with its run")
             if not run or line["run"] == run:
                 yield line
+
+
+def egress_digest(path: Path) -> str:
+    """Return the digest of a log's whole lines up to now: what a run's passport names, and the ledger when the run has ended.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    return digest_bytes(_whole_lines(path))
+
+
+def num_lines_of(path: Path, digest: str) -> int:
+    """Return how many lines a log had when it had this digest; 0 where it never had.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    state = hashlib.sha256()
+    for number, line in enumerate(_whole_lines(path).splitlines(keepends=True), start=1):
+        state.update(line)
+        if f"sha256:{state.hexdigest()}" == digest:
+            return number
+    return 0
+
+
+def _whole_lines(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; expected an egress log") from error
+    return data[: data.rfind(b"\n") + 1]

@@ -27,6 +27,9 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/pro
 _DEVICES_READ = ("/dev/random", "/dev/urandom")
 _DEVICES_WRITTEN = ("/dev/null", "/dev/zero", "/dev/full", "/dev/shm")
 
+#: What processes of one host call it among themselves.
+LOOPBACK = ("127.0.0.1", "::1")
+
 Resolve = Callable[[str], Iterable[str]]
 
 
@@ -91,6 +94,8 @@ class Policy:
     """Paths that may also be written."""
     sockets: tuple[PathRule, ...] = ()
     """Unix sockets of services outside that may be connected to."""
+    has_own_ports: bool = False
+    """Whether its processes may talk to each other over loopback: each port that they themselves listen on, and no other."""
 
     def __post_init__(self) -> None:
         for endpoint in self.endpoints:
@@ -132,6 +137,7 @@ class Policy:
     def peers(self) -> tuple[str, ...]:
         """Return the addresses that may connect to what the command listens on: its endpoints' and its own."""
         found = {one for endpoint in (*self.endpoints, *self.binds) for one in endpoint.addresses}
+        found |= set(LOOPBACK) if self.has_own_ports else set()
         return tuple(sorted(one for one in found if not ipaddress.ip_address(one).is_unspecified))
 
 

@@ -48,6 +48,7 @@ def run_sandboxed(
     keep: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    run: str = "",
     is_override: bool = False,
 ) -> int:
     """Run ``command`` so that it reaches what ``policy`` lists and nothing else, and log every attempt.
@@ -63,6 +64,7 @@ def run_sandboxed(
         keep: descriptors beside 0, 1 and 2 that the command inherits.
         environment: of the command; this process's by default.
         folder: where the command starts; this process's by default.
+        run: what the log's lines call this run; a new name by default.
         is_override: run open where nothing can be enforced. ``GENBA_SANDBOX_UNENFORCED=1`` says the same.
 
     Returns:
@@ -89,7 +91,7 @@ def run_sandboxed(
         policy = _with_runtime(policy.pin(), temporary)
         log = log.resolve()
         _check_out_of_reach(policy, log)
-        run = uuid.uuid4().hex
+        run = run or uuid.uuid4().hex
         environment = {**(os.environ if environment is None else environment)}
         environment |= {"TMPDIR": str(temporary), RUN_VARIABLE: run}
         if lacking:

@@ -10,6 +10,7 @@ Read next: ``decide`` for what is said, ``confine`` for the process that this ru
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -54,6 +55,8 @@ _ACCEPT_POLL_MS = 200
 #: Lets the kernel deliver a signal and then repeat the call or not, as the program asked. Source: include/linux/errno.h
 _ERESTARTSYS = 512
 _CLOCK_REALTIME_COARSE = 5
+#: TCP_LISTEN in /proc/net/tcp. Source: include/net/tcp_states.h
+_LISTENING = "0A"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +76,7 @@ class Supervisor:
         self._listener, self._policy, self._log, self._architecture = listener, policy, log, architecture
         self._home = os.open(".", os.O_PATH | os.O_CLOEXEC)
         self._own: dict[FileIdentity, int] = {}
+        self._listening: dict[int, set[int]] = {}
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         #: What went wrong on a thread of its own; the run ends with it.
         self.failure: Exception | None = None
@@ -131,7 +135,7 @@ class Supervisor:
             if name == "connect" and facts.family == AF_UNIX:
                 self._unix_connect(caller, own, facts, raw)
             elif name == "connect":
-                self._connect(caller, own, decide_connect(self._policy, facts, raw))
+                self._connect(caller, own, decide_connect(self._policy, facts, raw, self._is_own_port))
             elif name == "bind" and facts.family == AF_UNIX:
                 self._unix_bind(caller, own, facts, raw)
             elif name == "bind":
@@ -191,9 +195,19 @@ class Supervisor:
         threading.Thread(target=work, daemon=True).start()
 
     def _listen(self, caller: _Caller, own: socket.socket, facts: SocketFacts, backlog: int) -> None:
-        decision = decide_listen(self._policy, facts, kernel.local_address(own.fileno()))
-        if self._note(caller, "listen", decision):
-            self._respond(caller, kernel.listen(own.fileno(), backlog))
+        local = kernel.local_address(own.fileno())
+        decision = decide_listen(self._policy, facts, local)
+        if not self._note(caller, "listen", decision):
+            return
+        error = kernel.listen(own.fileno(), backlog)
+        if error == 0 and facts.family != AF_UNIX:
+            self._listening.setdefault(int.from_bytes(local[2:4], "big"), set()).add(os.fstat(own.fileno()).st_ino)
+        self._respond(caller, error)
+
+    def _is_own_port(self, port: int) -> bool | None:
+        """Return whether everybody who listens on a port of this host, by whichever address, is this command."""
+        now = _listeners(port)
+        return now <= self._listening.get(port, set()) if now else None
 
     def _accept(self, caller: _Caller, own: socket.socket, facts: SocketFacts, flags: int) -> None:
         """Take a connection for the command, here or on a thread of its own where the socket would wait for one."""
@@ -392,6 +406,20 @@ def _look_up(notification: kernel.Notification) -> _Caller:
         program=facts["Name"],
         umask=int(facts["Umask"], 8),
     )
+
+
+def _listeners(port: int) -> set[int]:
+    """Return the inodes of the TCP sockets that listen on a port of this host."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/net/{table}", encoding="ascii") as file:
+            next(file)
+            for line in file:
+                # Columns: number, local address and port in hex, remote one, state, ..., inode. Source: proc_net_tcp.rst
+                columns = line.split()
+                if columns[3] == _LISTENING and int(columns[1].rpartition(":")[2], 16) == port:
+                    found.add(int(columns[9]))
+    return found
 
 
 def _has_signal(thread_id: int) -> bool:

@@ -1,0 +1,387 @@
+"""A passport on its way: from a run over three owners' data, in checkpoint and bundle, to the machine that asks for it."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from random_episodes import random_episode
+from toy import CART
+from typer.testing import CliRunner
+
+from genba import registry
+from genba.bench.results import Result
+from genba.bench.rollout import roll_out
+from genba.cli import audit, bench, bundle, train, trust
+from genba.data.vault import Vault
+from genba.errors import BundleError, PassportError, PermissionDeniedError, SignatureError
+from genba.runtime.bundle import Bundle
+from genba.spec.episode import Episode
+from genba.train import checkpoint
+from genba.train.passport import read_set, read_sources
+from genba.trust import passport as passports
+from genba.trust.audit import read_entries
+from genba.trust.audit import verify as verify_ledger
+from genba.trust.folder import TrustFolder
+from genba.trust.passport import Passport
+from genba.trust.revocation import Revoked, revoke
+from genba.trust.terms import Source
+
+SITES = """
+[[sites]]
+id = "lab"
+operator = "lab-co"
+jurisdiction = "JP-23"
+evidence = { statement = "lease", digest = "DIGEST", dated = 2020-01-01 }
+[[sites]]
+id = "plant"
+operator = "lab-co"
+jurisdiction = "JP-40"
+evidence = { statement = "lease", digest = "DIGEST", dated = 2020-01-01 }
+""".replace("DIGEST", f"sha256:{'0' * 64}")
+AGREEMENT = """
+owner = "{owner}"
+[[agreements]]
+id = "{owner}-terms"
+datasets = ["grip"]
+parties = ["lab-co"]
+purposes = {purposes}
+{machines}
+jurisdictions = ["JP"]
+sites = {sites}
+from = 2020-01-01
+until = {until}
+"""
+#: owner -> where its agreement allows a model to be, and its last day; all allow the cart
+OWNERS = {
+    "amber": ('["lab", "plant"]', "2999-12-31"),
+    "birch": ('["lab", "plant"]', "2888-12-31"),
+    "chestnut": ('["lab"]', "2999-12-31"),
+}
+#: 2889-01-01, 00:00 UTC: the day after the first of the agreements ends; 919 years after 1970, of which 230 - 9 + 3 are leap years
+UNTIL_NS = (919 * 365 + 224) * 86400 * 10**9
+
+
+def make_trust(folder: Path, **changes: str) -> TrustFolder:
+    """A trust folder of lab-co at the lab; ``changes`` gives an owner's agreement as text instead."""
+    given = folder.parent / f"{folder.name}-facts"
+    given.mkdir(parents=True)
+    (given / "sites.toml").write_text(SITES)
+    for owner, (sites, until) in OWNERS.items():
+        text = AGREEMENT.format(
+            owner=owner, purposes='["train", "deploy"]', machines='machines = ["toy/cart@1"]', sites=sites, until=until
+        )
+        (given / f"{owner}.toml").write_text(changes.get(owner, text))
+    agreements = [given / f"{owner}.toml" for owner in OWNERS]
+    return TrustFolder.create(
+        folder, party="lab-co", site="lab", sites_from=given / "sites.toml", agreements_from=agreements
+    )
+
+
+@dataclasses.dataclass
+class Way:
+    """Everything on the way, once."""
+
+    trust: TrustFolder
+    vault: Path
+    run: Path
+    bundle: Path
+    machine: Path
+
+
+@pytest.fixture(scope="module")
+def way(tmp_path_factory) -> Way:
+    """Two episodes of each owner, a run of four train steps with a stop after two, a bundle, and a machine at the lab."""
+    folder = tmp_path_factory.mktemp("way")
+    keeper = make_trust(folder / "trust")
+    vault = Vault.open(folder / "vault", create=True)
+    vault.keep_embodiment(CART.embodiment)
+    for seed in range(6):
+        episode = random_episode(CART.embodiment, seed)
+        owner = list(OWNERS)[seed // 2]
+        named = dataclasses.replace(episode.metadata, owner=owner, dataset="grip", agreement=f"{owner}-terms")
+        vault.append(Episode(named, episode.streams))
+    made = Way(keeper, folder / "vault", folder / "run", folder / "bundle", folder / "machine")
+    train_run(made, "--stop-at", "2")
+    train_run(made)
+    export(made.run, made.bundle, "--trust", str(keeper.path))
+    call(
+        trust.app,
+        "machine",
+        made.machine,
+        *("--party", "lab-co", "--site", "lab", "--believe", keeper.path / "partners" / "lab-co.pub"),
+    )
+    return made
+
+
+def call(app, *arguments) -> str:
+    done = CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "4000"})
+    if isinstance(done.exception, Exception):
+        raise done.exception
+    assert done.exit_code in (0, 1), done.output
+    return done.output
+
+
+def train_run(way: Way, *more, out: Path | None = None, keeper: TrustFolder | None = None) -> str:
+    share = ("--share", "2 owner=amber", "--share", "1")
+    given = ("--vault", way.vault, "--out", out or way.run, "--recipe", "debug", "--steps", "4", *share)
+    return call(train.app, "run", *given, "--trust", (keeper or way.trust).path, *more)
+
+
+def export(run: Path, out: Path, *more) -> str:
+    return call(bundle.app, "export", run, "--embodiment", "toy/cart@1", "--out", out, *more)
+
+
+def drive(path: Path, machine: Path | None = None, **more) -> Result:
+    return roll_out("toy:CART", path, seeds=[1_000_000], workers=0, trust=machine, progress=False, **more)
+
+
+def passport_of(way: Way, folder: Path) -> Passport:
+    envelope = passports.read(folder / "passport.json")
+    found, signers = passports.verify(envelope, way.trust.trust_store, place=str(folder))
+    assert signers == ("lab-co",)
+    return found
+
+
+def test_a_run_ends_in_a_passport_that_says_what_it_was_made_from(way):
+    newest = way.run / "step_000004"
+    found = passport_of(way, newest)
+    record = checkpoint.reads_of(newest)
+    assert found.reads == record.root
+    # one data set of each owner, one agreement each, no parent
+    assert (len(found.datasets), len(found.agreements), found.parents, found.egress) == (3, 3, (), "")
+    assert found.trained_on == read_set(newest, found).commitment.digest
+    assert read_sources(newest) == tuple(Source(owner, "grip", f"{owner}-terms") for owner in sorted(OWNERS))
+    # all allow the cart; chestnut only the lab; birch's ends first
+    assert (found.deploy.embodiments, found.deploy.sites) == (("toy/cart@1",), ("lab",))
+    assert found.deploy.until_ns == UNTIL_NS
+    assert found.config["recipe"]["num_steps"] == 4 and found.seeds == {"recipe": 0}
+    assert found.code["digest"].startswith("sha256:") and "numpy" in found.environment
+
+
+def test_each_checkpoint_has_one_of_its_own_weights_and_all_stand_in_a_ledger_that_holds(way):
+    first, last = (passport_of(way, way.run / f"step_{step:06d}") for step in (2, 4))
+    assert first.weights != last.weights
+    kept = {entry.body["digest"] for entry in read_entries(way.trust.path / "ledger") if entry.kind == "passport"}
+    assert kept == {passports.read(way.run / f"step_{step:06d}" / "passport.json").digest for step in (2, 4)}
+    findings = verify_ledger(way.trust.path / "ledger", trust=way.trust.trust_store)
+    assert [p.message for p in findings.problems if "no head covers" not in p.message] == []
+
+
+def test_it_names_no_owner(way):
+    text = passports.read(way.bundle / "passport.json").payload.decode() + (way.bundle / "trained_on.json").read_text()
+    assert not [owner for owner in OWNERS if owner in text]
+    # the recipe's share of amber stands in it blinded
+    (share, _) = passport_of(way, way.bundle).config["recipe"]["shares"]
+    assert len(bytes.fromhex(share["owner"])) == 32
+
+
+def test_the_bundle_carries_the_checkpoints_passport_and_the_weights_in_it(way):
+    read = Bundle.read(way.bundle)
+    assert (way.bundle / "passport.json").read_bytes() == (way.run / "step_000004" / "passport.json").read_bytes()
+    assert passport_of(way, way.bundle).weights == f"sha256:{read.weights_digest}"
+    assert {"passport.json", "trained_on.json"} < set(read.files)
+    assert not (way.bundle / "sources.json").exists()
+
+
+def test_every_owner_was_asked_for_the_export_and_the_answers_stand_in_the_ledger(way):
+    asked = [
+        e.body for e in read_entries(way.trust.path / "ledger") if e.body.get("request", {}).get("act") == "export"
+    ]
+    assert [one["request"]["owner"] for one in asked[:3]] == sorted(OWNERS)
+    assert all(one["allowed"] and one["request"]["embodiment"] == "toy/cart@1" for one in asked[:3])
+
+
+def test_the_machine_runs_it_and_says_so(way):
+    result = drive(way.bundle, way.machine)
+    digest = passports.read(way.bundle / "passport.json").digest
+    assert result.passport == f"checked: {digest}, released by lab-co"
+    assert (result.control["refusals"], result.control["num_steps"]) == ({}, 60)
+
+
+def test_without_a_trust_folder_only_this_projects_simulators_are_driven(way, monkeypatch, tmp_path):
+    with pytest.raises(PassportError, match=r"not a simulator of this project, so no bundle acts on it unchecked"):
+        drive(way.bundle)
+    assert drive(way.bundle, allow_unchecked=True).passport == "not checked (no --trust)"
+    monkeypatch.setitem(registry.TASKS, "toy/cart-task@1", "toy:CART")
+    with pytest.raises(PassportError, match=r"name the machine's trust folder \(--trust"):
+        call(bench.app, "toy/cart-task@1", "--policy", way.bundle, "--episodes", 1, "--workers", 0)
+    given = ("--policy", way.bundle, "--episodes", 1, "--workers", 0, "--out", tmp_path / "result.json")
+    said = call(bench.app, "toy/cart-task@1", *given, "--trust", way.machine)
+    assert "checked: sha256:" in said
+    assert Result.read(tmp_path / "result.json").passport.startswith("checked: sha256:")
+    # an expert is no model: nobody asks for its passport
+    assert roll_out("toy:CART", "expert", seeds=[1_000_000], workers=0, progress=False).passport == ""
+
+
+def test_a_machine_at_another_site_refuses_and_a_worker_says_so_too(way, tmp_path):
+    shutil.copytree(way.machine, tmp_path / "machine")
+    text = (tmp_path / "machine" / "party.toml").read_text()
+    (tmp_path / "machine" / "party.toml").write_text(text.replace('"lab"', '"plant"'))
+    with pytest.raises(PassportError, match=r"do not allow site 'plant'; allowed: lab"):
+        drive(way.bundle, tmp_path / "machine")
+
+
+def test_a_bundle_that_is_revoked_or_altered_is_not_driven(way, tmp_path):
+    machine, copy = shutil.copytree(way.machine, tmp_path / "machine"), shutil.copytree(way.bundle, tmp_path / "bundle")
+    weights = passport_of(way, way.bundle).weights
+    listed = [Revoked(digest=weights, reason="an owner withdrew", time_ns=1)]
+    (machine / "revocations.json").write_bytes(revoke(None, listed, way.trust.signing_key, now_ns=2).to_bytes())
+    with pytest.raises(PassportError, match=rf"weights {weights} was revoked: an owner withdrew"):
+        drive(way.bundle, machine)
+    data = bytearray((copy / "encoder.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "encoder.onnx").write_bytes(data)
+    with pytest.raises(BundleError, match=r"encoder.onnx: got sha256"):
+        drive(copy, way.machine)
+
+
+def test_a_stranger_s_machine_does_not_believe_it(way, tmp_path):
+    other = make_trust(tmp_path / "other")
+    with pytest.raises(PassportError, match="expected one of 1 trusted keys"):
+        drive(way.bundle, other.path)
+    said = call(bundle.app, "show", way.bundle, "--trust", other.path)
+    assert "passport: refused at lab:" in said
+
+
+def test_a_person_can_read_it(way):
+    said = call(audit.app, "passport", way.bundle, "--trust", way.machine)
+    for words in (
+        "signed by    lab-co",
+        "may run on toy/cart@1 at lab, before 2889-01-01T00:00:00+00:00",
+        "trained from nothing",
+        "3 could be read: sha256:",
+        "ran unconfined",
+    ):
+        assert words in said
+    assert "may run on toy/cart@1 at lab" in call(
+        audit.app, "passport", way.run / "step_000002", "--trust", way.trust.path
+    )
+    assert "passport: holds at lab, released by lab-co; may run" in call(
+        bundle.app, "show", way.bundle, "--trust", way.machine
+    )
+    assert "whether it holds is said with --trust" in call(bundle.app, "show", way.bundle)
+
+
+@pytest.mark.parametrize("where", ["bundle", "run/step_000004"])
+def test_an_owner_in_and_one_not_in_are_told_apart(way, where, tmp_path):
+    folder = way.bundle.parent / where
+    blinding = way.trust.path / "keys" / "blinding"
+    for dataset, answer in (
+        ("", "trained on: amber"),
+        ("grip", "trained on: amber / grip"),
+        ("reach", "not trained on"),
+    ):
+        given = ("--owner", "amber", "--blinding", blinding / "amber", "--dataset", dataset)
+        assert call(audit.app, "trained-on", folder, "--trust", way.machine, *given).startswith(answer)
+    call(audit.app, "key", tmp_path / "dogwood", "--blinding")
+    given = ("--owner", "dogwood", "--blinding", tmp_path / "dogwood")
+    assert call(audit.app, "trained-on", folder, "--trust", way.machine, *given) == "not trained on: dogwood\n"
+
+
+def test_a_bundle_without_a_passport_says_that_it_has_none_and_is_refused(way, tmp_path):
+    copy = shutil.copytree(way.bundle, tmp_path / "bundle")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for name in ("passport.json", "trained_on.json"):
+        manifest["files"].pop(name)
+        (copy / name).unlink()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert "passport: none: only this project's simulators" in call(bundle.app, "show", copy)
+    with pytest.raises(PassportError, match=r"passport.json: no passport; .*train and export with a trust folder"):
+        drive(copy, way.machine)
+
+
+def test_a_run_without_a_trust_folder_makes_none_and_says_what_to_do(way, tmp_path):
+    given = ("--vault", way.vault, "--out", tmp_path / "run", "--recipe", "debug", "--steps", "1")
+    assert "no passport: without a trust folder" in call(train.app, "run", *given)
+    assert not (tmp_path / "run" / "step_000001" / "passport.json").exists()
+    # nor is one made for it later, nor anything gone on from it
+    with pytest.raises(PassportError, match="no passport; expected the signed record that the training run made"):
+        export(tmp_path / "run", tmp_path / "later", "--trust", way.trust.path)
+    with pytest.raises(PassportError, match="no passport; expected the signed record that the training run made"):
+        train_run(way, "--start-from", tmp_path / "run", out=tmp_path / "next")
+    assert not (tmp_path / "later").exists()
+
+
+def test_what_was_made_under_agreements_is_not_exported_without_asking_them(way, tmp_path):
+    with pytest.raises(PermissionDeniedError, match="they decide on an export: name the trust folder with --trust"):
+        export(way.run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_agreement_that_does_not_allow_deployment_stops_the_export_and_allows_no_place(way, tmp_path):
+    birch = AGREEMENT.format(owner="birch", purposes='["train"]', machines="", sites='["lab"]', until="2999-12-31")
+    keeper = make_trust(tmp_path / "trust", birch=birch)
+    said = train_run(way, out=tmp_path / "run", keeper=keeper)
+    assert "signed for lab-co" in said
+    found, _ = passports.verify(
+        passports.read(tmp_path / "run" / "step_000004" / "passport.json"), keeper.trust_store, place="run"
+    )
+    assert (found.deploy.embodiments, found.deploy.sites) == ((), ())
+    with pytest.raises(
+        PermissionDeniedError, match=r"export by lab-co is refused.*birch/grip for toy/cart@1: birch-terms: purposes"
+    ):
+        export(tmp_path / "run", tmp_path / "bundle", "--trust", keeper.path)
+    assert not (tmp_path / "bundle").exists()
+    asked = [e.body for e in read_entries(keeper.path / "ledger") if e.body.get("request", {}).get("act") == "export"]
+    assert {one["request"]["owner"]: one["allowed"] for one in asked} == {
+        "amber": True,
+        "birch": False,
+        "chestnut": True,
+    }
+
+
+def test_a_run_that_starts_from_a_model_carries_everything_that_model_was_made_from(way, tmp_path):
+    # chestnut's data is left out here; it is in the parent's weights all the same
+    shares = ("--share", "0 owner=chestnut", "--share", "1")
+    given = ("--vault", way.vault, "--out", tmp_path / "run", "--recipe", "debug", "--steps", "1", *shares)
+    call(train.app, "run", *given, "--start-from", way.run, "--trust", way.trust.path)
+    parent, child = passport_of(way, way.run / "step_000004"), passport_of(way, tmp_path / "run" / "step_000001")
+    assert child.parents == (parent.weights,)
+    assert set(read_set(way.run / "step_000004", parent).blinded) <= set(
+        read_set(tmp_path / "run" / "step_000001", child).blinded
+    )
+    assert child.deploy == parent.deploy
+    assert read_sources(tmp_path / "run" / "step_000001") == read_sources(way.run / "step_000004")
+    # where the parent is revoked, nothing of it is gone on from or exported
+    listed = [Revoked(digest=parent.weights, reason="an owner withdrew", time_ns=1)]
+    keeper = TrustFolder(shutil.copytree(way.trust.path, tmp_path / "trust"))
+    (keeper.path / "revocations.json").write_bytes(revoke(None, listed, keeper.signing_key, now_ns=2).to_bytes())
+    with pytest.raises(PassportError, match=rf"parent {parent.weights} was revoked: an owner withdrew"):
+        export(tmp_path / "run", tmp_path / "bundle", "--trust", keeper.path)
+    with pytest.raises(PassportError, match=rf"weights {parent.weights} was revoked"):
+        train_run(way, "--start-from", way.run, out=tmp_path / "next", keeper=keeper)
+
+
+def test_a_checkpoint_of_which_a_paper_was_altered_is_neither_exported_nor_gone_on_from(way, tmp_path):
+    for name, message in (
+        ("passport.json", r"passport.json: (not a|the signature|signed by)"),
+        ("trained_on.json", r"trained_on.json: (the set is|no set|not a set|the claims)"),
+        ("sources.json", r"sources.json: whose data .* is not known"),
+    ):
+        run = shutil.copytree(way.run, tmp_path / name)
+        path = run / "step_000004" / name
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises((PassportError, SignatureError), match=message):
+            export(run, tmp_path / "bundle", "--trust", way.trust.path)
+        with pytest.raises((PassportError, SignatureError), match=message):
+            train_run(way, "--start-from", run, out=tmp_path / f"next-{name}")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_passport_of_another_checkpoint_does_not_go_with_these_weights(way, tmp_path):
+    run = shutil.copytree(way.run, tmp_path / "run")
+    for name in ("passport.json", "trained_on.json"):
+        shutil.copyfile(run / "step_000002" / name, run / "step_000004" / name)
+    with pytest.raises(PassportError, match=r"the passport is for weights sha256:\w+, these are sha256:\w+"):
+        export(run, tmp_path / "bundle", "--trust", way.trust.path)
+
+
+def test_what_nobody_agreed_on_gets_no_passport(way, tmp_path):
+    keeper = make_trust(tmp_path / "trust")
+    (keeper.path / "agreements" / "chestnut.toml").unlink()
+    with pytest.raises(PassportError, match=r"chestnut/grip: no agreement 'chestnut-terms' of this owner is known"):
+        train_run(way, out=tmp_path / "run", keeper=keeper)
+    # before the first train step
+    assert not (tmp_path / "run").exists()
