@@ -39,7 +39,7 @@ def test_the_policy_sees_all_but_the_masked_channels_and_keeps_its_deadline():
 
 def test_a_result_says_what_was_masked_and_nothing_masked_is_the_policy_itself(bundle):
     def measure(**options):
-        return roll_out("toy:CART", bundle, seeds=SEEDS, workers=0, progress=False, enforce_deadline=False, **options)
+        return roll_out("toy:CART", bundle, seeds=SEEDS, workers=0, progress=False, allow_unchecked=True, **options)
 
     plain, masked = measure(), measure(masked=["goal"])
     assert (plain.policy, masked.policy) == ("model", "model without goal")
