@@ -1,6 +1,6 @@
 """What must not come back into a vault: the lists of withdrawn content that it holds, and when an episode is on one.
 
-Each withdrawal leaves a list in the vaults that it purged (``withdrawn/<name>.json``) and, for every vault that a trust folder
+Each withdrawal leaves its lists in the vaults that it purged (``withdrawn/<name>.json``) and, for every vault that a trust folder
 governs, in that folder. An episode is refused where its owner's data set was withdrawn, and, whoever it is said to belong to,
 where one of its channels has withdrawn content: at least half of what it says and at least ``LEAST`` different pieces, or
 ``MANY`` pieces whatever else it says. So neither a scene that every machine sees, nor the beginning that two simulated
