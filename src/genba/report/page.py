@@ -64,7 +64,7 @@ def render(run: Run) -> str:
         "number": summary.number,
         "metric_name": summary.metric_name,
     }
-    task_ids = sorted(set(run.task_ids) | set(registry.TASKS), key=_order)
+    task_ids = sorted(set(run.task_ids) | _expected(), key=_order)
     text = environment.get_template("page.html.jinja").render(
         css=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         run=run,
@@ -262,6 +262,15 @@ def _world(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
             }
         )
     return panels
+
+
+def _expected() -> set[str]:
+    """Return the tasks that a run has results of: the newest version of each that may be trained on."""
+    newest: dict[str, tuple[int, str]] = {}
+    for task_id in registry.TASKS.keys() - registry.HELD_OUT_TASKS:
+        name, _, version = task_id.partition("@")
+        newest[name] = max(newest.get(name, (0, "")), (int(version), task_id))
+    return {task_id for _, task_id in newest.values()}
 
 
 def _horizon(embodiment_id: str) -> str:
