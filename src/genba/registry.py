@@ -13,8 +13,7 @@ from genba.errors import RegistryError, nearest
 
 #: Embodiment id -> the TOML file's package and name.
 EMBODIMENTS: dict[str, str] = {
-    "arm/panda-grip@1": "genba.machines.arm:embodiment_1.toml",
-    "arm/panda-grip@2": "genba.machines.arm:embodiment.toml",
+    "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
@@ -24,8 +23,7 @@ EMBODIMENTS: dict[str, str] = {
 
 #: Task id -> the ``Task`` object.
 TASKS: dict[str, str] = {
-    "arm/grip@1": "genba.machines.arm.tasks:GRIP_1",
-    "arm/grip@2": "genba.machines.arm.tasks:GRIP",
+    "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "arm/grip-heavy-filling@1": "genba.machines.arm.tasks:HEAVY_FILLING",
     "arm/grip-slippery@1": "genba.machines.arm.tasks:SLIPPERY",
     "arm/grip-cylinder@1": "genba.machines.arm.tasks:CYLINDER",

@@ -16,18 +16,18 @@ from genba.trust.folder import TrustFolder
 from genba.trust.keys import FileKeys
 from genba.trust.sandbox.support import missing
 
-ARM = "arm/grip@2"
+ARM = "arm/grip@1"
 
 
 #: One machine, two demonstrations, two train steps, one correction; the line is started again inside, these words with it.
 SMALLEST = """
     import dataclasses, sys
     from genba.cli import demo, main
-    share = demo.QUICK.shares["arm/grip@2"]
+    share = demo.QUICK.shares["arm/grip@1"]
     share = dataclasses.replace(
         share, demonstrations=2, corrections=1, episodes=1, batch=4, compared=("fixed_4n",)
     )
-    demo.QUICK = dataclasses.replace(demo.QUICK, correct_at=(1,), steps=2, shares={"arm/grip@2": share})
+    demo.QUICK = dataclasses.replace(demo.QUICK, correct_at=(1,), steps=2, shares={"arm/grip@1": share})
     sys.argv[1:] = ["demo", "--quick", "--processes", "1", "--out", sys.argv[1]]
     main.main()
 """

@@ -48,5 +48,5 @@ def test_the_best_fixed_force_counts_and_means_need_every_condition(measured, tm
 
 
 def test_no_result_of_the_arm_is_said(tmp_path):
-    with pytest.raises(ConfigError, match=r"got no result of arm/grip@2 or its conditions"):
+    with pytest.raises(ConfigError, match=r"got no result of arm/grip@1 or its conditions"):
         conditions_table(tmp_path)

@@ -72,7 +72,7 @@ def test_words_from_files_cannot_become_markup(toy_run):
 
 def test_every_missing_part_says_which_command_makes_it(tmp_path):
     text = _Outline(render(read_run(tmp_path))).text
-    for command in ("make demo", "genba demo", "genba train run", "genba bench run arm/grip@2 --policy expert --out"):
+    for command in ("make demo", "genba demo", "genba train run", "genba bench run arm/grip@1 --policy expert --out"):
         assert command in text, command
     assert text.count("No results of this task.") == 3
 

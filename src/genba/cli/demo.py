@@ -80,7 +80,7 @@ FULL = Plan(
     correct_at=(250, 550),
     steps=1500,
     shares={
-        "arm/grip@2": Share(
+        "arm/grip@1": Share(
             demonstrations=200,
             corrections=60,
             episodes=300,
@@ -111,7 +111,7 @@ QUICK = Plan(
     correct_at=(10,),
     steps=20,
     shares={
-        "arm/grip@2": Share(demonstrations=4, corrections=2, episodes=2, batch=8, compared=("fixed_4n",)),
+        "arm/grip@1": Share(demonstrations=4, corrections=2, episodes=2, batch=8, compared=("fixed_4n",)),
         "vehicle/intersection@1": Share(
             demonstrations=3, corrections=1, episodes=2, batch=8, compared=("constant_speed",)
         ),

@@ -18,7 +18,7 @@ PARTY, SITE = "Sample Works Research", "demo-host"
 OWNERS: Mapping[str, Mapping[str, str]] = {
     task: {"owner": owner, "dataset": dataset, "site": SITE, "jurisdiction": "JP", "agreement": agreement}
     for task, owner, dataset, agreement in (
-        ("arm/grip@2", "Sample Arm Works", "grip", "sample-arm-works-demo"),
+        ("arm/grip@1", "Sample Arm Works", "grip", "sample-arm-works-demo"),
         ("vehicle/intersection@1", "Sample Fleet", "driving", "sample-fleet-demo"),
         ("factory/shortage@1", "Sample Factory", "shifts", "sample-factory-demo"),
     )

@@ -17,7 +17,7 @@ from genba.errors import ConfigError
 from genba.registry import HELD_OUT_TASKS
 from genba.report.run import read_results
 
-NOMINAL = "arm/grip@2"
+NOMINAL = "arm/grip@1"
 #: column -> the policies of which the best counts; a name that ends in * is a beginning
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "model": ("model",),

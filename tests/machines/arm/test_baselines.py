@@ -12,7 +12,7 @@ from genba.spec.streams import dense
 def test_a_fixed_force_closes_before_it_lifts():
     policy = FixedForce(lambda: 4.0, "fixed_4n")
     policy.reset(0)
-    actions = [policy.act(Observation("arm/panda-grip@2", i * 20_000_000, {})).continuous[0] for i in range(20)]
+    actions = [policy.act(Observation("arm/panda-grip@1", i * 20_000_000, {})).continuous[0] for i in range(20)]
     waiting = round(CLOSING_S / 0.02)
     np.testing.assert_allclose([action[0] for action in actions], 4.0)
     np.testing.assert_allclose([action[1] for action in actions[:waiting]], 0.0)
@@ -31,7 +31,7 @@ def test_reset_forgets_the_friction_felt_before():
     def slid(ratio):
         touch = dense([0] * 4, [[4.0, 4.0 * ratio, 0.0, 4.0, 4.0 * ratio, 0.0]] * 4)
         streams = {"touch": touch, "gripper": dense([0], [[4.0, 0, 0]]), "hand": dense([0], [[0.01, 0, 0, 0]])}
-        return Observation("arm/panda-grip@2", 0, streams)
+        return Observation("arm/panda-grip@1", 0, streams)
 
     used, fresh = Reactive(), Reactive()
     used.act(slid(0.9))

@@ -12,7 +12,7 @@ from genba.data.vault import Vault
 from genba.errors import ConfigError, DataError
 from genba.machines.arm.conditions import CONDITIONS, NOMINAL
 from genba.machines.arm.objects import GRAVITY_MPS2, PAD_REACH_M, draw_object
-from genba.machines.arm.sensing import SENSING_2
+from genba.machines.arm.sensing import SENSING
 from genba.machines.arm.simulator import GripEnv
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
@@ -58,7 +58,7 @@ def _slid_m(trace):
 
 def test_every_condition_is_a_task_of_its_own_on_the_same_frozen_boxes():
     assert set(IDS) == registry.HELD_OUT_TASKS
-    nominal = registry.task("arm/grip@2")
+    nominal = registry.task("arm/grip@1")
     for task_id in IDS:
         task = registry.task(task_id)
         assert task.test_seeds == nominal.test_seeds and len(task.test_seeds) == 300
@@ -74,7 +74,7 @@ def test_nothing_is_collected_in_a_condition():
 
 def test_training_refuses_a_vault_with_episodes_of_a_condition(tmp_path):
     vault = Vault.open(tmp_path / "vault", create=True)
-    facts = load_embodiment("arm/panda-grip@2")
+    facts = load_embodiment("arm/panda-grip@1")
     vault.append(
         Episode(
             EpisodeMetadata(episode_id="smuggled", embodiment_id=facts.id, task_id=IDS[0]),
@@ -128,7 +128,7 @@ def test_a_dead_pad_feels_noise_and_the_other_one_the_grip():
         _, felt = _drive(env, 0.8 * NOMINAL.draw(seed).crush_load_n, 0.0, 40, seed)
         normal_n = felt["touch"].values[-40:, [0, 3]]
         dead = env.condition.dead_pad(seed)
-        assert abs(normal_n[:, dead].mean()) < 4 * SENSING_2.force_noise_n / np.sqrt(40)
+        assert abs(normal_n[:, dead].mean()) < 4 * SENSING.force_noise_n / np.sqrt(40)
         assert normal_n[:, 1 - dead].mean() > 0.5
     assert {env.condition.dead_pad(seed) for seed in range(10)} == {0, 1}
 
@@ -157,6 +157,6 @@ def test_samples_arrive_when_their_delay_has_passed():
     env.reset(0)
     for _ in range(10):
         step = env.step(Action(np.array([0.5, 0.0], np.float32)))
-        for name, delay_ms in SENSING_2.delay_ms.items():
+        for name, delay_ms in SENSING.delay_ms.items():
             if name in step.samples:
                 assert step.time_ns - int(step.samples[name].times_ns[-1]) >= delay_ms * 1_000_000

@@ -10,7 +10,7 @@ from genba.machines.arm import conditions, simulator
 from genba.machines.arm.baselines import FixedForce
 from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.objects import GRAVITY_MPS2, draw_object
-from genba.machines.arm.sensing import SENSING_2
+from genba.machines.arm.sensing import SENSING
 from genba.machines.arm.simulator import GripEnv
 from genba.spec.action import Action
 from genba.spec.conformance import check_env
@@ -56,7 +56,7 @@ def test_pads_feel_the_commanded_force_and_the_objects_weight(env, command, monk
     assert touch[:, [0, 3]].mean() == pytest.approx(12.0, abs=0.05)
     # At rest in the air each pad carries m g / 2 = 2.452 N.
     assert touch[:, [1, 4]].mean() == pytest.approx(0.5 * GRAVITY_MPS2 / 2, abs=0.05)
-    assert touch[:, 0].std() == pytest.approx(SENSING_2.force_noise_n, rel=0.5)
+    assert touch[:, 0].std() == pytest.approx(SENSING.force_noise_n, rel=0.5)
     load = buffer.streams()["load"].values[-3:]
     assert load[:, 1].mean() == pytest.approx(0.5 * GRAVITY_MPS2 / 2, abs=0.05)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from genba.machines.arm.expert import LIFTING_MPS, MEMORY_S, grip, truth
-from genba.machines.arm.sensing import SENSING_2
+from genba.machines.arm.sensing import SENSING
 from genba.machines.arm.simulator import CONTROL_PERIOD_S
 from genba.spec.action import Action, ActionChunk, single
 from genba.spec.observation import Observation
@@ -72,7 +72,7 @@ class Reactive:
         touch = felt.values[-_SAMPLES:]
         normal_n, shear_n = touch[:, [0, 3]].mean(), touch[:, [1, 4]].mean()
         # Two standard errors off, or the luckiest noise of a light grip would pass for friction.
-        doubt_n = 2.0 * SENSING_2.force_noise_n / np.sqrt(2 * _SAMPLES)
+        doubt_n = 2.0 * SENSING.force_noise_n / np.sqrt(2 * _SAMPLES)
         self._friction = max(self._friction, float((shear_n - doubt_n) / (normal_n + doubt_n)))
         self._loads_n.append(max(float(shear_n), 0.0))
         loads_n = np.array(self._loads_n[-round(MEMORY_S / CONTROL_PERIOD_S) :])

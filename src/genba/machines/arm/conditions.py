@@ -1,4 +1,4 @@
-"""Conditions that no training sees: each changes one thing about the world of ``arm/grip@2``, physically.
+"""Conditions that no training sees: each changes one thing about the world of ``arm/grip@1``, physically.
 
 A condition meets the same boxes as the task itself (the same seed draws the same box) and changes what it names; the
 ranges lie outside those that are trained on. It holds facts and draws; ``scene`` and ``simulator`` make them real,

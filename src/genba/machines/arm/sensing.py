@@ -1,8 +1,7 @@
 """What the arm's sensors make of the truth: noise, delay, and a pad that feels nothing.
 
-A sample bears the time at which it was measured and comes when its delay has passed. ``SENSING_1`` is the sensing of
-``arm/panda-grip@1``: only forces have noise, nothing comes late. ``SENSING_2`` is that of ``arm/panda-grip@2``: every
-sensor has noise and a delay. Read next: ``simulator``.
+A sample bears the time at which it was measured and comes when its delay has passed. ``SENSING`` is that of
+``arm/panda-grip@1``: every sensor has noise and a delay. Read next: ``simulator``.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ from genba.spec.units import MILLISECOND_NS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sensing:
-    """The sensors of one version of the embodiment."""
+    """What the sensors add to the truth."""
 
-    embodiment_id: str
     #: one standard deviation of each force axis of a pad and 100 Hz sample, in N
     force_noise_n: float
     #: channel -> one standard deviation of each of its dimensions, in their units; none for those not named
@@ -29,12 +27,9 @@ class Sensing:
     delay_ms: Mapping[str, int] = field(default_factory=dict)
 
 
-SENSING_1 = Sensing(embodiment_id="arm/panda-grip@1", force_noise_n=0.05)
-
 #: Choices, of the order of what such sensors do: encoders of 1e-4 rad and filtered speeds, a hand pose of 0.1 mm that
 #: follows from them, a gripper width of 50 um; tactile pads with a frame and a transfer behind, joints over a fast bus.
-SENSING_2 = Sensing(
-    embodiment_id="arm/panda-grip@2",
+SENSING = Sensing(
     force_noise_n=0.05,
     noise={
         "gripper": (0.0, 5e-5, 1e-3),

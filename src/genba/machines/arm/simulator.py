@@ -1,10 +1,10 @@
-"""The environment of ``arm/grip@2``: lift an unknown box, keep it while the hand shakes, do not crush it.
+"""The environment of ``arm/grip@1``: lift an unknown box, keep it while the hand shakes, do not crush it.
 
 An episode begins with the box in a light grip on the table. The policy commands the grip force and how fast the hand
 rises. When the hand has risen ``LIFT_M``, a disturbance takes over its height: a 3 Hz shake, in half of the episodes
 with something poured into the box, then a rest. It ends there, or earlier when the box is dropped, crushed, or not
 lifted in time. What came of it is not judged here but in ``verifier``, from ``trace``. What the sensors make of the truth
-is in ``sensing``; ``arm/grip@1`` is the same world with the sensing of its own embodiment. Read next: ``expert``.
+is in ``sensing``. Read next: ``expert``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genba.errors import SimulatorError, SpecError
 from genba.machines.arm import scene
 from genba.machines.arm.conditions import NOMINAL, Condition
 from genba.machines.arm.objects import HALF_HEIGHT_M, GripObject
-from genba.machines.arm.sensing import SENSING_2, Sensing, Sensors
+from genba.machines.arm.sensing import SENSING, Sensors
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
@@ -59,14 +59,13 @@ class GripEnv:
 
     Args:
         condition: what is different from what is trained on.
-        sensing: the sensors, and with them the version of the embodiment.
     """
 
-    def __init__(self, condition: Condition = NOMINAL, sensing: Sensing = SENSING_2) -> None:
+    def __init__(self, condition: Condition = NOMINAL) -> None:
         self.condition = condition
-        self.embodiment = load_embodiment(sensing.embodiment_id)
+        self.embodiment = load_embodiment("arm/panda-grip@1")
         self._feels_pose = any(channel.name == "pose" for channel in self.embodiment.telemetry)
-        self._sensors = Sensors(sensing, condition.noise_factor)
+        self._sensors = Sensors(SENSING, condition.noise_factor)
         model, self._ids, self._way = scene.compiled()
         self._model = copy.deepcopy(model)
         scene.set_grip_lag(self._model, condition.lag_factor * scene.GRIP_LAG_S)

@@ -1,6 +1,6 @@
-"""The benchmark problems of the arm: ``arm/grip@2``, its conditions that no training sees, and ``arm/grip@1``.
+"""The benchmark problems of the arm: ``arm/grip@1`` and its conditions that no training sees.
 
-``arm/grip@1`` is the same boxes and motions with the ideal sensing of its own embodiment. A condition has no train seeds:
+A condition has no train seeds:
 nothing collects demonstrations in it, and training refuses episodes that bear its id (``registry.HELD_OUT_TASKS``). All
 meet the same 300 frozen boxes. The parts stand in this folder's other files.
 """
@@ -14,7 +14,6 @@ from genba.machines.arm.baselines import FIXED_FORCES_N, FixedForce, Reactive, o
 from genba.machines.arm.conditions import CONDITIONS
 from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.picture import draw
-from genba.machines.arm.sensing import SENSING_1
 from genba.machines.arm.simulator import MAX_STEPS, GripEnv
 from genba.machines.arm.verifier import METRICS, verify
 from genba.spec.embodiment import load_embodiment
@@ -29,9 +28,9 @@ def _fixed(force_n: int) -> Callable[[Env], Policy]:
 _FIXED = {f"fixed_{force_n}n": _fixed(force_n) for force_n in FIXED_FORCES_N}
 
 GRIP = Task(
-    id="arm/grip@2",
+    id="arm/grip@1",
     description="Lift a box of unknown mass, friction and strength, keep it while shaken, do not crush it.",
-    embodiment=load_embodiment("arm/panda-grip@2"),
+    embodiment=load_embodiment("arm/panda-grip@1"),
     make_env=GripEnv,
     policies={
         "expert": GripExpert,
@@ -50,16 +49,9 @@ GRIP = Task(
     max_steps=MAX_STEPS,
 )
 
-GRIP_1 = replace(
-    GRIP,
-    id="arm/grip@1",
-    embodiment=load_embodiment("arm/panda-grip@1"),
-    make_env=lambda: GripEnv(sensing=SENSING_1),
-)
-
 
 def _under(name: str) -> Task:
-    """Return ``arm/grip@2`` under a condition: nothing of it may be trained on."""
+    """Return ``arm/grip@1`` under a condition: nothing of it may be trained on."""
     condition = CONDITIONS[name]
     return replace(
         GRIP,
