@@ -25,6 +25,14 @@ EMBODIMENTS: dict[str, str] = {
 #: Task id -> the ``Task`` object.
 TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
+    "arm/grip-heavy-filling@1": "genba.machines.arm.tasks:HEAVY_FILLING",
+    "arm/grip-slippery@1": "genba.machines.arm.tasks:SLIPPERY",
+    "arm/grip-cylinder@1": "genba.machines.arm.tasks:CYLINDER",
+    "arm/grip-off-centre@1": "genba.machines.arm.tasks:OFF_CENTRE",
+    "arm/grip-noisy@1": "genba.machines.arm.tasks:NOISY",
+    "arm/grip-dead-pad@1": "genba.machines.arm.tasks:DEAD_PAD",
+    "arm/grip-slow-gripper@1": "genba.machines.arm.tasks:SLOW_GRIPPER",
+    "arm/grip-knock@1": "genba.machines.arm.tasks:KNOCK",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",
@@ -33,6 +41,14 @@ TASKS: dict[str, str] = {
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
 }
+
+#: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
+HELD_OUT_TASKS: frozenset[str] = frozenset(task_id for task_id in TASKS if task_id.startswith("arm/grip-")) | {
+    "factory/shortage-xl@1",
+    "factory/two-at-once@1",
+}
+#: Each machine's main task: what a run's page shows even where the run has no result of it.
+MAIN_TASKS: tuple[str, ...] = ("arm/grip@1", "vehicle/intersection@1", "factory/shortage@1")
 
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {
