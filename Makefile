@@ -34,6 +34,7 @@ check: .venv/.set-up ## Format, lint, import arrows, types, and the generated ta
 	$(BIN)/genba report readme --check
 	$(BIN)/genba report stores --check
 	$(BIN)/genba report readers --check
+	$(BIN)/genba report conditions --check
 
 format: .venv/.set-up ## Format and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -28,7 +28,7 @@ from genba.train.loop import train
 from genba.train.recipe import recipe
 from genba.trust.keys import FileKeys
 
-MACHINES = ("arm/panda-grip@1", "vehicle/urban-car@1", "factory/parallel-lines@1")
+MACHINES = ("arm/panda-grip@1", "vehicle/urban-car@1", "factory/parallel-lines@2")
 
 
 def main() -> None:

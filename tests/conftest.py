@@ -1,7 +1,10 @@
 """What tests of every folder share."""
 
 import os
-from collections.abc import Iterator
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,36 @@ def samples() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}; name their folder in GENBA_SAMPLES")
     return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts ``genba factory ...`` as a process of its own; what is left of them ends with the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin_process(*arguments: str) -> subprocess.Popen[str]:
+        number = len(running)
+        with (tmp_path / f"process-{number}.txt").open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "genba.cli.main", "factory", *arguments],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            )
+        running.append(process)
+        return process
+
+    yield begin_process
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.wait()

@@ -21,6 +21,7 @@ A message says where, what was got, what was expected, and what to do next::
     ├── SignatureError      a signature, or the key for it, is missing, wrong or not trusted
     ├── PassportError       a model's passport is missing, altered, revoked, or does not allow this use
     ├── SimulatorError      a simulator could not start or broke off
+    ├── FloorError          a factory floor cannot be reached, or its journal or its messages are damaged
     └── VerificationError   an independent verifier contradicts a reported outcome
 
 A refusal that a control loop expects (a limit, a missed deadline) is a value, not an exception.
@@ -116,6 +117,10 @@ class PassportError(GenbaError):
 
 class SimulatorError(GenbaError):
     """A simulator that could not start or broke off."""
+
+
+class FloorError(GenbaError):
+    """A factory floor that cannot be reached, or whose journal or messages are damaged."""
 
 
 class VerificationError(GenbaError):

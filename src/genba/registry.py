@@ -15,16 +15,23 @@ from genba.errors import RegistryError, nearest
 EMBODIMENTS: dict[str, str] = {
     "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
-    "factory/parallel-lines@1": "genba.machines.factory:embodiment.toml",
+    "factory/parallel-lines@2": "genba.machines.factory:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
     "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
+    "factory/line-sensors@1": "genba.floor:line_sensors.toml",
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
 }
 
-#: Task id -> the ``Task`` object.
-TASKS: dict[str, str] = {
-    "arm/grip@1": "genba.machines.arm.tasks:GRIP",
-    "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+#: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
+_HELD_OUT: dict[str, str] = {
+    "arm/grip-heavy-filling@1": "genba.machines.arm.tasks:HEAVY_FILLING",
+    "arm/grip-slippery@1": "genba.machines.arm.tasks:SLIPPERY",
+    "arm/grip-cylinder@1": "genba.machines.arm.tasks:CYLINDER",
+    "arm/grip-off-centre@1": "genba.machines.arm.tasks:OFF_CENTRE",
+    "arm/grip-noisy@1": "genba.machines.arm.tasks:NOISY",
+    "arm/grip-dead-pad@1": "genba.machines.arm.tasks:DEAD_PAD",
+    "arm/grip-slow-gripper@1": "genba.machines.arm.tasks:SLOW_GRIPPER",
+    "arm/grip-knock@1": "genba.machines.arm.tasks:KNOCK",
     "vehicle/red-light-runner@1": "genba.machines.vehicle.tasks:RED_LIGHT_RUNNER",
     "vehicle/jaywalker@1": "genba.machines.vehicle.tasks:JAYWALKER",
     "vehicle/occluded-pedestrian@1": "genba.machines.vehicle.tasks:OCCLUDED_PEDESTRIAN",
@@ -33,8 +40,23 @@ TASKS: dict[str, str] = {
     "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
     "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
     "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
-    "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
+    "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
+    "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
 }
+HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
+
+#: Task id -> the ``Task`` object.
+TASKS: dict[str, str] = {
+    "arm/grip@1": "genba.machines.arm.tasks:GRIP",
+    "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+    "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
+    "factory/events@1": "genba.machines.factory.tasks:EVENTS",
+    "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
+    "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
+    **_HELD_OUT,
+}
+#: Each machine's main task: what a run's page shows even where the run has no result of it.
+MAIN_TASKS: tuple[str, ...] = ("arm/grip@1", "vehicle/intersection@1", "factory/shortage@1")
 
 #: Reader name -> the ``Reader`` class.
 READERS: dict[str, str] = {

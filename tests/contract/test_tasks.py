@@ -14,7 +14,15 @@ from genba.spec.task import Task
 STEPS = 12
 
 
-@pytest.fixture(scope="module", params=sorted(TASKS))
+#: the same code as factory/shortage@1 at sizes at which one teacher's answer takes 10 s or more: ``tests/machines/factory`` has
+#: what is particular to them
+LARGE = {"factory/shortage-l@1", "factory/shortage-xl@1"}
+
+#: policies that think for so long are the same as those that think for 0.1 s
+LONG = ("_1s", "_10s")
+
+
+@pytest.fixture(scope="module", params=sorted(set(TASKS) - LARGE))
 def machine(request: pytest.FixtureRequest):
     found = task(request.param)
     env = found.make_env()
@@ -22,15 +30,22 @@ def machine(request: pytest.FixtureRequest):
     env.close()
 
 
+def seed_of(found: Task, number: int) -> int:
+    """A seed that may be trained on; of a task that never is, any other."""
+    return (found.train_seeds or found.test_seeds)[number]
+
+
 def test_the_env_keeps_its_contract_and_repeats_itself(machine):
     found, env = machine
-    check_env(env, found.policies[found.expert](env), seed=_seeds(found)[7], num_steps=STEPS)
+    check_env(env, found.policies[found.expert](env), seed=seed_of(found, 7), num_steps=STEPS)
 
 
 def test_every_policy_answers_what_it_is_asked(machine):
     found, env = machine
     for name, make in found.policies.items():
-        step, buffer = env.reset(_seeds(found)[3]), StreamBuffer()
+        if name.endswith(LONG):
+            continue
+        step, buffer = env.reset(seed_of(found, 3)), StreamBuffer()
         policy = make(env)
         policy.reset(3)
         for _ in range(STEPS):
@@ -50,7 +65,7 @@ def test_every_policy_answers_what_it_is_asked(machine):
 
 def test_every_channel_speaks(machine):
     found, env = machine
-    step, buffer = env.reset(_seeds(found)[1]), StreamBuffer()
+    step, buffer = env.reset(seed_of(found, 1)), StreamBuffer()
     policy = found.policies[found.expert](env)
     policy.reset(1)
     for _ in range(STEPS):
@@ -66,7 +81,7 @@ def test_every_channel_speaks(machine):
 def test_the_verifier_gives_every_metric(machine):
     found, env = machine
     policy = found.policies[found.expert](env)
-    step, buffer = env.reset(_seeds(found)[2]), StreamBuffer()
+    step, buffer = env.reset(seed_of(found, 2)), StreamBuffer()
     policy.reset(2)
     for _ in range(found.max_steps):
         buffer.append(step.samples)
@@ -85,8 +100,3 @@ def test_no_test_seed_may_be_trained_on(machine):
     found, _ = machine
     assert not set(found.test_seeds) & set(found.train_seeds[:2_000_000])
     assert len(found.test_seeds) >= 30
-
-
-def _seeds(found: Task) -> range:
-    """What is held out of training has test seeds only."""
-    return found.train_seeds or found.test_seeds

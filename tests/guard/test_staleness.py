@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import toy
 
@@ -52,3 +54,39 @@ def test_a_blind_machine_gets_its_action_on_a_fault():
     verdict = guard.check(PUSH, observed(MAX_AGE_NS + 1))
     assert verdict.reasons == ("cart:stale", "goal:stale", "all:stale")
     assert verdict.action.continuous[0] == 0.0  # safe, and 4 N away: within the 5 N per step of the rate limit
+
+
+def _needed():
+    """The cart, which must not be driven without knowing where it is; 100 Hz, so that stuck means ten samples alike."""
+    cart, goal = toy.CART_FACTS.telemetry
+    return dataclasses.replace(toy.CART_FACTS, telemetry=(dataclasses.replace(cart, needed=True), goal))
+
+
+def _moving(num: int, stuck: int, time_ns: int = 10**9) -> Observation:
+    values = np.arange(2.0 * num).reshape(num, 2)
+    values[num - stuck :] = values[num - stuck]
+    period_ns = 10 * MILLISECOND_NS
+    times = [time_ns - (num - 1 - i) * period_ns for i in range(num)]
+    return Observation("toy/cart@1", time_ns, {"cart": dense(times, values), "goal": dense([time_ns], [[1.0]])})
+
+
+def test_a_needed_channel_may_repeat_itself_nine_times_and_not_ten():
+    guard = StalenessGuard(_needed())
+    assert guard.check(PUSH, _moving(20, 9)).reasons == ()
+    verdict = guard.check(PUSH, _moving(20, 10))
+    assert verdict.reasons == ("cart:stuck",)
+    assert StalenessGuard(toy.CART_FACTS).check(PUSH, _moving(20, 10)).reasons == ()
+
+
+def test_a_needed_channel_that_is_silent_or_not_a_number_stops_the_machine():
+    guard = for_embodiment(_needed())
+    guard.check(PUSH, observed(0, cart=0, goal=0))
+    verdict = guard.check(PUSH, observed(MAX_AGE_NS + 1, cart=0, goal=MAX_AGE_NS + 1))
+    assert "cart:stale" in verdict.reasons
+    assert verdict.action.continuous[0] == 0.0
+    broken = _moving(3, 1)
+    broken.streams["cart"].values[-1, 0] = np.nan
+    guard.reset()
+    verdict = guard.check(PUSH, broken)
+    assert "cart:nan" in verdict.reasons
+    assert verdict.action.continuous[0] == 0.0

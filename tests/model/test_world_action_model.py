@@ -13,6 +13,7 @@ from genba.model.graphs import EncoderGraph, FlowGraph
 from genba.model.tokenizers import make_tokenizer
 from genba.model.world_action_model import WorldActionModel
 from genba.spec.embodiment import ActionSpace, Embodiment
+from genba.spec.normalise import CROP_ABOVE, crop_rows
 
 
 def test_rules_compile_to_the_table():
@@ -69,6 +70,39 @@ def test_what_is_masked_does_not_matter(model: WorldActionModel, everything: Emb
     scores, others = (model.choose(everything.id, e, x) for e, x in ((one, inputs), (two, changed)))
     for name in scores:
         torch.testing.assert_close(scores[name], others[name])
+
+
+def test_rows_that_nothing_fills_may_be_cut(everything: Embodiment):
+    """A channel with many rows costs what it holds: losses and scores are those of the padded batch."""
+    orders, *others = everything.entities
+    wide = dataclasses.replace(everything, entities=(dataclasses.replace(orders, max_rows=CROP_ABOVE + 24), *others))
+    torch.manual_seed(0)
+    model = WorldActionModel(preset("debug"), [wide])
+    _wake(model)
+    model.eval()
+    padded = random_batch(wide, 4, seed=3)
+    for prefix, filled in (("", 7), ("next.", 5)):
+        padded[f"{prefix}orders.mask"][:, :filled] = True
+        for name, value in padded.items():
+            if name.startswith((f"{prefix}orders.m", f"{prefix}orders.v", f"{prefix}duration.")):
+                value[:, filled:] = 0
+    for name in ("sequence", "line"):
+        padded[f"choice.{name}.mask"][:, 7:] = False
+    padded["choice.sequence.values"][:, 7:] = 0
+    padded["choice.line.values"][:, 7:] = -1
+    arrays = {name: value.numpy() for name, value in padded.items()}
+    cut = {name: torch.from_numpy(array) for name, array in crop_rows(wide, arrays).items()}
+    assert cut["orders.values"].shape[1] == cut["choice.line.values"].shape[1] == cut["duration.mask"].shape[1] == 7
+    assert cut["next.orders.mask"].shape[1] == 5
+    whole, small = model(wide.id, padded, seed=1), model(wide.id, cut, seed=1)
+    for name, value in whole.items():
+        torch.testing.assert_close(small[name], value, rtol=1e-5, atol=1e-6)
+    encodings = [model.encode(wide.id, batch) for batch in (padded, cut)]
+    scores, cut_scores = (
+        model.choose(wide.id, encoding, batch) for encoding, batch in zip(encodings, (padded, cut), strict=True)
+    )
+    torch.testing.assert_close(cut_scores["sequence"], scores["sequence"][:, :7])
+    torch.testing.assert_close(cut_scores["line"], scores["line"][:, :7])
 
 
 def test_every_parameter_learns_from_one_batch(model: WorldActionModel, everything: Embodiment, make_batch):

@@ -76,7 +76,7 @@ def collect(
         progress: whether to show how far it is.
 
     Raises:
-        ConfigError: an unknown policy or labeller, or a seed that may not be trained on.
+        ConfigError: an unknown policy or labeller, a seed that may not be trained on, or a task without any that may.
         PassportError, SignatureError: the bundle may not act here, or not any more.
         SimulatorError: an episode raised; task and seed are named. What was appended before stays.
     """
@@ -87,6 +87,8 @@ def collect(
         raise ConfigError(f"{found.id}: no labeller {labeller!r}{nearest(labeller, found.policies)}")
     if perturb and labeller is None:
         raise ConfigError(f"{found.id}: perturb: got {perturb} without a labeller, who says what should have been done")
+    if not found.train_seeds:
+        raise ConfigError(f"{found.id}: measures what is never trained on: it has no train seeds, nothing is collected")
     if forbidden := [seed for seed in seeds if seed not in found.train_seeds]:
         raise ConfigError(f"{found.id}: seeds: got {forbidden[0]}, expected train seeds {found.train_seeds}")
     name = policy if policy in found.policies else "model"

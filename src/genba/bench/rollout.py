@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from genba import __version__
+from genba.bench.masked import check_channel
 from genba.bench.metrics import Interval, mean_interval, share_or_mean, wilson
 from genba.bench.pool import run_seeds
 from genba.bench.progress import EpisodeProgress
@@ -45,6 +46,7 @@ def roll_out(
     enforce_deadline: bool | None = None,
     flow_steps: int | None = None,
     noise: str | None = None,
+    masked: Sequence[str] = (),
     trust: Path | str | None = None,
     allow_unchecked: bool = False,
     progress: bool = True,
@@ -61,12 +63,13 @@ def roll_out(
         enforce_deadline: whether a late answer is treated as late; None for yes with a bundle, no otherwise.
         flow_steps: flow steps of a bundle's policy; None for what the bundle says.
         noise: noise of a bundle's policy; None for what the bundle says.
+        masked: channels that the policy is not shown; the result's name says so.
         trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
         allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
 
     Raises:
-        ConfigError: neither a policy of the task nor a bundle; or seeds that stand twice.
+        ConfigError: neither a policy of the task nor a bundle; seeds that stand twice; or a masked channel that is none.
         BundleError: the bundle is damaged or for another machine.
         PassportError, SignatureError: the bundle may not act here, or not any more.
         SimulatorError: an episode raised; task and seed are named.
@@ -76,15 +79,19 @@ def roll_out(
     seeds = list(found.test_seeds[:DEFAULT_EPISODES] if seeds is None else seeds)
     check_request(found, policy, seeds)
     bundle = None if policy in found.policies else Bundle.read(policy, found.embodiment)
+    for channel in masked:
+        check_channel(found.embodiment, channel)
+    without = f" without {' and '.join(masked)}" if masked else ""
     passport = "" if bundle is None else check_passport(found, bundle, trust, allow_unchecked=allow_unchecked)
     job = Job(
         task=task,
         policy=policy,
-        policy_name=name or ("model" if bundle else policy),
+        policy_name=name or ("model" if bundle else policy) + without,
         keep=frozenset(keep),
         enforce_deadline=bool(bundle) if enforce_deadline is None else enforce_deadline,
         flow_steps=flow_steps,
         noise=noise,
+        masked=tuple(masked),
         trust=str(trust or ""),
     )
     started = time.perf_counter()

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from genba import registry
+from genba.bench.masked import Masked
 from genba.bench.perturb import Perturbed
 from genba.errors import PassportError
 from genba.runtime.bundle import Bundle, is_bundle
@@ -62,6 +63,8 @@ class Job:
     #: flow steps and noise of a bundle's policy; None for what the bundle says
     flow_steps: int | None = None
     noise: str | None = None
+    #: channels that the policy is not shown
+    masked: tuple[str, ...] = ()
     #: what was found of the bundle's passport before, in words, for the record; empty where there is no bundle
     passport: str = ""
     #: a machine's trust folder, which decides whether the bundle may act; empty where nothing is checked
@@ -117,6 +120,8 @@ class Runner:
         if self.clearance is not None:
             self._watched.enter_context(self.clearance)
         actor = Perturbed(policy, self.task.embodiment, job.perturb) if job.perturb else policy
+        if job.masked:
+            actor = Masked(actor, self.task.embodiment, job.masked)
         self._executor = Executor(
             actor, self.task.embodiment, enforce_deadline=job.enforce_deadline, clearance=self.clearance
         )
@@ -153,7 +158,7 @@ class Runner:
                     policy=self.job.policy_name,
                     seed=seed,
                     instruction=self.env.instruction(),
-                    outcome=outcome,
+                    outcome=outcome | {f"guard.{why}": float(n) for why, n in sorted(run.log.interventions.items())},
                     **self.job.provenance,
                     source=f"passport {self.job.passport}" if self.job.passport else "",
                 )

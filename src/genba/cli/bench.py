@@ -46,6 +46,9 @@ def run(
         bool | None,
         typer.Option("--deadline/--no-deadline", help="Treat late answers as late; by default with a bundle only."),
     ] = None,
+    mask_channel: Annotated[
+        list[str] | None, typer.Option(help="A channel that the policy is not shown; may be given several times.")
+    ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
     trust: TrustOption = None,
 ) -> None:
@@ -62,6 +65,7 @@ def run(
         keep=[seeds[0]] if pictures else [],
         enforce_deadline=deadline,
         flow_steps=flow_steps,
+        masked=mask_channel or (),
         trust=trust,
     )
     if out is not None:

@@ -61,7 +61,7 @@ COMMANDS: dict[str, str] = {
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
     "bundle show": "PATH<",
-    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --pictures>",
+    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
@@ -69,6 +69,7 @@ COMMANDS: dict[str, str] = {
     "report readme": "",
     "report stores": "",
     "report readers": "",
+    "report conditions": "",
     "trust contribution": "RUN< --vault< --out^ --leakage! --no-leakage!",
 }
 #: nouns whose commands are confined only where ``COMMANDS`` names them: they keep the rules, the keys and the ledger, or know

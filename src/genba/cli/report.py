@@ -1,4 +1,4 @@
-"""``genba report``: the page of a run, and the tables of the README, docs/data.md and docs/readers.md."""
+"""``genba report``: the page of a run, and the tables of the README, docs/arm.md, docs/data.md and docs/readers.md."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from genba.cli.default_command import DefaultCommand
 from genba.errors import ConfigError
+from genba.report.conditions import conditions_table
 from genba.report.page import write_page
 from genba.report.readers import readers_table
 from genba.report.readme import results_table, with_table
@@ -78,6 +79,18 @@ def readers(
 ) -> None:
     """Generate the table of log formats from the registry and from what came of breaking their logs."""
     _generate(file, readers_table(result), result, check=check, command="genba report readers")
+
+
+@app.command()
+def conditions(
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/measurements/arm"),
+    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/arm.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
+    ] = False,
+) -> None:
+    """Generate the table of the arm's conditions from result files."""
+    _generate(file, conditions_table(results), results, check=check, command="genba report conditions")
 
 
 def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:

@@ -1,13 +1,17 @@
-"""Limits on how old the senses may be.
+"""Limits on how old the senses may be, and on what they may say.
 
 One silent channel is reported and otherwise left to the policy, whose input says what is missing; a machine with every
-channel silent is blind, and does what it does on a fault. Entity channels that come with events have no age limit.
+channel silent is blind, and does what it does on a fault. So does one whose facts call a channel ``needed`` where that
+is silent, says what is not a number, or says the same to the last bit for ``STUCK_S``, which a noisy sensor that works
+does not. Entity channels that come with events have no age limit.
 Read next: ``chain``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+import numpy as np
 
 from genba.guard.limits import fault_action
 from genba.spec.action import Action
@@ -16,12 +20,16 @@ from genba.spec.observation import Observation
 from genba.spec.protocols import Verdict
 from genba.spec.units import to_ns
 
+#: How long a needed channel's number may stay the same, in seconds, and over how many samples at the least.
+STUCK_S, STUCK_SAMPLES = 0.1, 5
+
 
 class StalenessGuard:
     """Watches the age of each channel's newest sample.
 
     A channel is stale when its newest sample is older than ``max_periods`` of its own sample periods or of control
-    periods, whichever is longer. Reasons read ``"<channel>:stale"`` and ``"all:stale"``.
+    periods, whichever is longer. Reasons read ``"<channel>:stale"``, ``"<channel>:nan"``, ``"<channel>:stuck"`` and
+    ``"all:stale"``.
     """
 
     def __init__(self, embodiment: Embodiment, *, max_periods: float = 5.0) -> None:
@@ -31,6 +39,9 @@ class StalenessGuard:
             if channel.rate_hz > 0:
                 period_s = max(1.0 / channel.rate_hz, embodiment.control.period_s)
                 self._max_age_ns[channel.name] = to_ns(max_periods * period_s)
+        self._needed = {
+            c.name: max(STUCK_SAMPLES, round(STUCK_S * c.rate_hz)) for c in embodiment.telemetry if c.needed
+        }
         self.reset()
 
     def reset(self) -> None:
@@ -52,6 +63,9 @@ class StalenessGuard:
         reasons = [f"{name}:stale" for name in stale]
         if stale and len(stale) == len(self._max_age_ns):
             reasons.append("all:stale")
+        wrong = [f"{name}:{why}" for name, num in self._needed.items() for why in _wrong(observation, name, num)]
+        reasons += wrong
+        if wrong or "all:stale" in reasons or self._needed.keys() & set(stale):
             continuous = action.continuous
             if continuous is not None:
                 last = self._last.continuous if self._last is not None else None
@@ -59,3 +73,14 @@ class StalenessGuard:
             action = replace(action, continuous=continuous, choices={})
         self._last = action
         return Verdict(action, tuple(reasons))
+
+
+def _wrong(observation: Observation, name: str, num_stuck: int) -> list[str]:
+    """Say what is wrong with the newest samples of a channel: ``nan`` or ``stuck``, or nothing."""
+    stream = observation.streams.get(name)
+    if stream is None or not len(stream):
+        return []
+    if not np.isfinite(stream.values[-1]).all():
+        return ["nan"]
+    newest = stream.values[-num_stuck:]
+    return ["stuck"] if len(newest) == num_stuck and bool((newest == newest[0]).all(axis=0).any()) else []

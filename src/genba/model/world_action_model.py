@@ -22,6 +22,7 @@ from genba.model.feedforward import MixtureOfExperts
 from genba.model.heads import FlowHead, PointerHead, WorldHead
 from genba.model.tokenizers import Inputs, Tokenizer, Tokens, make_tokenizer
 from genba.spec.embodiment import Embodiment
+from genba.spec.normalise import has_free_rows
 
 
 class Encoding(NamedTuple):
@@ -31,17 +32,19 @@ class Encoding(NamedTuple):
         keys, values: per layer ``[batch, kv head, token, head width]``.
         tokens: ``[batch, token, width]`` after the last layer.
         valid: bool ``[batch, token]``.
+        places: channel -> where its tokens stand.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     tokens: Tensor
     valid: Tensor
+    places: Mapping[str, slice]
 
     def every(self, stride: int) -> Encoding:
         """Return every ``stride``-th sample's."""
         keys, values = (tuple(part[::stride] for part in parts) for parts in (self.keys, self.values))
-        return Encoding(keys, values, self.tokens[::stride], self.valid[::stride])
+        return Encoding(keys, values, self.tokens[::stride], self.valid[::stride], self.places)
 
 
 class EmbodimentParts(nn.Module):
@@ -59,11 +62,16 @@ class EmbodimentParts(nn.Module):
         self.tokenizers = nn.ModuleDict(tokenizers)
         self.stamps = nn.Parameter(torch.randn(len(tokenizers), width) * 0.02)
         groups, times = ["prompt"] * config.num_prompts, [0.0] * config.num_prompts
+        # The rules are the same for all rows of an entity channel: one stands for them, however many there are.
+        self.free_rows = {channel.name for channel in embodiment.entities if has_free_rows(channel)}
         self.slices: dict[str, slice] = {}
+        self.num_tokens = config.num_prompts
         for name, tokenizer in tokenizers.items():
-            self.slices[name] = slice(len(groups), len(groups) + tokenizer.num_tokens)
-            groups += ["observation"] * tokenizer.num_tokens
-            times += tokenizer.nominal_age_s
+            self.slices[name] = slice(self.num_tokens, self.num_tokens + tokenizer.num_tokens)
+            self.num_tokens += tokenizer.num_tokens
+            ages_s = tokenizer.nominal_age_s[:1] if name in self.free_rows else tokenizer.nominal_age_s
+            groups += ["observation"] * len(ages_s)
+            times += ages_s
         nominal = torch.tensor(times, device="cpu")
         self.register_buffer("allowed", compile_rules(groups, nominal, groups, nominal), persistent=False)
         # No parameter where there is nothing to weigh: an empty one would never get a gradient or optimizer state.
@@ -94,14 +102,38 @@ class EmbodimentParts(nn.Module):
         """Tokenize every channel."""
         return {name: tokenizer(inputs) for name, tokenizer in self.tokenizers.items()}
 
+    def places(self, tokens: Mapping[str, Tokens]) -> dict[str, slice]:
+        """Say where each channel's tokens stand: ``slices``, but for the rows that were cut."""
+        found, at = {}, len(self.prompts)
+        for name, part in tokens.items():
+            found[name] = slice(at, at + part.valid.shape[1])
+            at += part.valid.shape[1]
+        return found
+
+    def rules(self, places: Mapping[str, slice]) -> Tensor:
+        """Return who may look at whom, bool ``[token, token]``, for as many rows as there are."""
+        return self._stretch(self._stretch(self.allowed, places).T, places).T if self.free_rows else self.allowed
+
+    def _stretch(self, rules: Tensor, places: Mapping[str, slice]) -> Tensor:
+        pieces, at = [rules[: len(self.prompts)]], len(self.prompts)
+        for name, place in places.items():
+            count = place.stop - place.start
+            if name in self.free_rows:
+                pieces.append(rules[at : at + 1].expand(count, -1))
+                at += 1
+            else:
+                pieces.append(rules[at : at + count])
+                at += count
+        return torch.cat(pieces)
+
     def latents(self, tokens: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
         """Return world latents ``[batch, latent, latent width]`` and which are valid ``[batch, latent]``."""
         found = [self.tokenizers[name].predicted(tokens[name]) for name in self.readouts]  # type: ignore[operator]
         return self.world.latent(torch.cat([f[0] for f in found], 1)), torch.cat([f[1] for f in found], 1)
 
-    def attention_bias(self, inputs: Inputs, valid: Tensor) -> Tensor:
+    def attention_bias(self, inputs: Inputs, valid: Tensor, places: Mapping[str, slice]) -> Tensor:
         """Return the trunk's mask: boolean, or an additive bias where rows are related to one another."""
-        allowed = self.allowed[None, None] & valid[:, None, None, :]
+        allowed = self.rules(places)[None, None] & valid[:, None, None, :]
         if self.relation_bias is None:
             return allowed
         blocks = {}
@@ -117,15 +149,15 @@ class EmbodimentParts(nn.Module):
                 blocks[ends] = blocks[ends] + block if ends in blocks else block
         entities = [channel.name for channel in self.embodiment.entities]
         batch, heads, total = valid.shape[0], self.relation_bias.shape[2], valid.shape[1]
-        first, last = self.slices[entities[0]].start, self.slices[entities[-1]].stop
+        first, last = places[entities[0]].start, places[entities[-1]].stop
         rows = []
         for query in entities:
-            count = self.slices[query].stop - self.slices[query].start
+            count = places[query].stop - places[query].start
             row = [
                 blocks[query, key]
                 if (query, key) in blocks
                 else valid.new_zeros(
-                    (batch, heads, count, self.slices[key].stop - self.slices[key].start), dtype=self.prompts.dtype
+                    (batch, heads, count, places[key].stop - places[key].start), dtype=self.prompts.dtype
                 )
                 for key in entities
             ]
@@ -183,13 +215,14 @@ class WorldActionModel(nn.Module):
             ages.append(found.age_s)
         x, known = torch.cat(pieces, 1), torch.cat(valid, 1)
         cos, sin = rotary(torch.cat(ages, 1) / parts.embodiment.control.period_s, self.config.head_width)
-        mask = parts.attention_bias(inputs, known)
+        places = parts.places(tokens)
+        mask = parts.attention_bias(inputs, known, places)
         keys, values = [], []
         for layer in self.layers:
             x, key, value = self._run(layer, UNDERSTANDING, x, cos, sin, mask, None)
             keys.append(key)
             values.append(value)
-        return Encoding(tuple(keys), tuple(values), self.norm(x), known)
+        return Encoding(tuple(keys), tuple(values), self.norm(x), known, places)
 
     def velocity(self, embodiment_id: str, encoding: Encoding, noisy: Tensor, time: Tensor) -> Tensor:
         """Return the flow's velocity for noisy action chunks.
@@ -211,7 +244,7 @@ class WorldActionModel(nn.Module):
     def choose(self, embodiment_id: str, encoding: Encoding, inputs: Inputs) -> dict[str, Tensor]:
         """Return scores of every choice: ``rank`` ``[batch, row]``, ``assign`` ``[batch, row, over row]``."""
         parts = self.parts_of(embodiment_id)
-        rows = {name: encoding.tokens[:, parts.slices[name]] for name in (e.name for e in parts.embodiment.entities)}
+        rows = {e.name: encoding.tokens[:, encoding.places[e.name]] for e in parts.embodiment.entities}
         scores = {}
         for choice in parts.embodiment.action.choice:
             between = [
@@ -339,7 +372,8 @@ class WorldActionModel(nn.Module):
         found = []
         for i, choice in enumerate(parts.embodiment.action.choice):
             made = choices[choice.name]
-            rows, valid = encoding.tokens[:, parts.slices[choice.over]], encoding.valid[:, parts.slices[choice.over]]
+            place = encoding.places[choice.over]
+            rows, valid = encoding.tokens[:, place], encoding.valid[:, place]
             if choice.kind == "rank":
                 count = valid.sum(1, keepdim=True).clamp(min=1)
                 score = made.to(rows.dtype).masked_fill(~valid, 0.0)

@@ -64,7 +64,7 @@ def render(run: Run) -> str:
         "number": summary.number,
         "metric_name": summary.metric_name,
     }
-    task_ids = sorted(set(run.task_ids) | set(registry.TASKS), key=_order)
+    task_ids = sorted(set(run.task_ids) | set(registry.MAIN_TASKS), key=_order)
     text = environment.get_template("page.html.jinja").render(
         css=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         run=run,

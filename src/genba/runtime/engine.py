@@ -16,6 +16,7 @@ import onnxruntime
 from genba.errors import BundleError
 from genba.runtime.bundle import ENCODER, FLOW, Bundle
 from genba.spec.embodiment import Embodiment
+from genba.spec.normalise import crop_rows
 from genba.spec.statistics import Statistics
 
 #: greatest difference from the golden vectors, in normalised units: 5 000 times the rounding of a small network and a
@@ -71,7 +72,8 @@ class OnnxEngine:
 
     def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the encoder."""
-        feed = {name: packed[name][None] for name in self._encoder_inputs}
+        cropped = crop_rows(self.embodiment, {name: packed[name][None] for name in self._encoder_inputs})
+        feed = {name: np.ascontiguousarray(array) for name, array in cropped.items()}
         return dict(zip(self._encoder_outputs, _arrays(self._encoder.run(None, feed)), strict=True))
 
     def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:

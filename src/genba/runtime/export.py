@@ -44,6 +44,8 @@ from genba.trust.signing import SigningKey
 OPSET = 20
 #: greatest difference between the exported graphs and torch, in normalised units
 EXPORT_TOLERANCE = 1e-4
+#: rows that golden vectors and comparisons fill at most: thousands would make every start of an engine slow
+MOST_ROWS = 256
 #: one file holds up to 2 GB; larger weights go into files beside the graph
 EMBED_BELOW_BYTES = 1_500_000_000
 
@@ -169,7 +171,7 @@ def export_bundle(
 def random_inputs(embodiment: Embodiment, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draw packed inputs with missing samples, unequal rows and masked pairs, as a machine has them."""
     packed: dict[str, np.ndarray] = {}
-    rows = {c.name: int(rng.integers(1, c.max_rows + 1)) for c in embodiment.entities}
+    rows = {c.name: int(rng.integers(1, min(c.max_rows, MOST_ROWS) + 1)) for c in embodiment.entities}
     ends = {r.name: (rows[r.source], rows[r.target]) for r in embodiment.relation}
     for name, (shape, dtype) in packed_shapes(embodiment).items():
         channel, _, part = name.rpartition(".")
@@ -252,6 +254,9 @@ def _export(graph: EncoderGraph | FlowGraph, path: Path) -> None:
             output_names=list(graph.output_names),
             opset_version=OPSET,
             dynamo=True,
+            dynamic_shapes=graph.dynamic_shapes()
+            if isinstance(graph, EncoderGraph) and any(graph.free_axes.values())
+            else None,
             verbose=False,
             external_data=num_bytes > EMBED_BELOW_BYTES,
         )

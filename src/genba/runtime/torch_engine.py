@@ -12,6 +12,7 @@ from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.runtime.engine import MEMORY
 from genba.spec.embodiment import Embodiment
+from genba.spec.normalise import crop_rows
 from genba.spec.statistics import Statistics
 
 
@@ -44,7 +45,10 @@ class TorchEngine:
 
     def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the encoder."""
-        arrays = [torch.from_numpy(packed[name][None]).to(self._device) for name in self._encoder.input_names]
+        cropped = crop_rows(self.embodiment, {name: array[None] for name, array in packed.items()})
+        arrays = [
+            torch.from_numpy(np.ascontiguousarray(cropped[name])).to(self._device) for name in self._encoder.input_names
+        ]
         with torch.inference_mode():
             outputs = self._encoder(*arrays)
         return {name: out.cpu().numpy() for name, out in zip(self._encoder.output_names, outputs, strict=True)}

@@ -103,6 +103,8 @@ class TelemetryChannel:
     #: how far back a decision may look, in seconds
     history_s: float
     dimension: tuple[Dimension, ...]
+    #: whether the machine must not act without it: where it is silent, stuck or not a number, the guard takes over
+    needed: bool = False
 
     modality = "telemetry"
 

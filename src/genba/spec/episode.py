@@ -44,7 +44,8 @@ class EpisodeMetadata:
     policy: str = ""
     seed: int = -1
     instruction: str = ""
-    #: metric name -> value, as the task's verifier found it
+    #: metric name -> value, as the task's verifier found it; and ``guard.<reason>`` -> control steps in which the guard
+    #: intervened for it, where it did
     outcome: Mapping[str, float] = field(default_factory=dict)
     #: name -> numbers, e.g. extrinsics row by row
     calibration: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

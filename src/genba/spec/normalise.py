@@ -17,10 +17,12 @@ Read next: ``genba.model.tokenizers``, which takes exactly these arrays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from genba.errors import SpecError
-from genba.spec.embodiment import Dimension, Embodiment
+from genba.spec.embodiment import Dimension, Embodiment, EntitiesChannel
 from genba.spec.episode import ACTION
 from genba.spec.observation import Observation
 from genba.spec.statistics import Statistics, action_base, apply_scale, undo_scale
@@ -29,6 +31,9 @@ from genba.spec.units import SECOND_NS
 
 #: Normalised numbers are bounded here, so that a broken sensor cannot drown everything else.
 CLIP = 8.0
+
+#: Entity channels with more rows than this are cut to the rows that are there (``crop_rows``) before a network sees them.
+CROP_ABOVE = 16
 
 
 def width(dimensions: tuple[Dimension, ...]) -> int:
@@ -68,6 +73,43 @@ def packed_shapes(embodiment: Embodiment) -> dict[str, tuple[tuple[int, ...], np
     if embodiment.action.continuous:
         shapes["action.base"] = ((len(embodiment.action.continuous),), floats)
     return shapes
+
+
+def has_free_rows(channel: EntitiesChannel) -> bool:
+    """Say whether a network takes any number of rows of this channel: padding that costs more than it saves is cut."""
+    return channel.max_rows > CROP_ABOVE
+
+
+def crop_rows(embodiment: Embodiment, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cut the rows that nothing in a batch fills from entity channels that have free rows, and what belongs to them.
+
+    Attention costs the square of its rows; a plant's 2048 rows hold 35 orders or 1500. Nothing that is there is cut.
+
+    Args:
+        embodiment: whose arrays.
+        arrays: of ``packed_shapes`` with a leading batch axis, the same under ``next.``, and targets of choices; those
+            that are not there are not needed.
+    """
+    out = dict(arrays)
+    for prefix in ("", "next."):
+        rows: dict[str, int] = {}
+        for channel in embodiment.entities:
+            mask = arrays.get(f"{prefix}{channel.name}.mask")
+            if mask is not None and has_free_rows(channel):
+                used = np.flatnonzero(mask.any(0))
+                rows[channel.name] = int(used[-1]) + 1 if len(used) else 1
+        for what in ("values", "mask"):
+            for name, count in rows.items():
+                out[f"{prefix}{name}.{what}"] = arrays[f"{prefix}{name}.{what}"][:, :count]
+            for relation in embodiment.relation:
+                key = f"{prefix}{relation.name}.{what}"
+                if key in arrays:
+                    out[key] = arrays[key][:, : rows.get(relation.source), : rows.get(relation.target)]
+            for choice in embodiment.action.choice:
+                key = f"{prefix}choice.{choice.name}.{what}"
+                if key in arrays:
+                    out[key] = arrays[key][:, : rows.get(choice.for_each or choice.over)]
+    return out
 
 
 class Normalizer:

@@ -60,7 +60,7 @@ class Task:
     metrics: tuple[Metric, ...]
     #: the metric that ranks policies
     primary: str
-    #: seeds that may be trained on, and frozen ones that may not
+    #: seeds that may be trained on (none where the task measures what no training may see), and frozen ones that may not
     train_seeds: range
     test_seeds: range
     #: most control steps of an episode

@@ -19,6 +19,7 @@ from genba.data.reads import ReadRecord, Reads
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
 from genba.errors import DataError, PermissionDeniedError
+from genba.registry import HELD_OUT_TASKS
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import Normalizer
 from genba.spec.statistics import Statistics
@@ -92,7 +93,7 @@ def prepare(
 
     Raises:
         PermissionDeniedError: in a governed vault, an owner does not allow it; every one is named.
-        DataError: an embodiment has no episodes to train or to evaluate on.
+        DataError: an embodiment has no episodes to train or to evaluate on, or some of a task that is held out.
     """
     began_s = time.perf_counter()
     known = {embodiment.id: embodiment for embodiment in embodiments}
@@ -103,6 +104,12 @@ def prepare(
     room = recipe.memory_bytes // max(2 * len(known), 1)
     for embodiment_id, embodiment in known.items():
         entries = entries_of[embodiment_id]
+        for task_id in sorted(HELD_OUT_TASKS):
+            if held_out := vault.entries(embodiment_id=embodiment_id, task_id=task_id):
+                raise DataError(
+                    f"{vault.path}: {held_out[0].episode_id}: {len(held_out)} episodes of {task_id}, which may not be "
+                    f"trained on; expected a vault without them"
+                )
         split = {
             "training": [e for e in entries if not is_held_back(e.episode_id)],
             "evaluation": [e for e in entries if is_held_back(e.episode_id)],

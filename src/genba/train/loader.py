@@ -18,6 +18,7 @@ from genba.data.mixture import Mixture
 from genba.data.reads import ReadRecord
 from genba.model.config import ModelConfig
 from genba.spec.embodiment import Embodiment
+from genba.spec.normalise import crop_rows
 from genba.train.draws import draw
 
 Batch = dict[str, dict[str, Tensor]]
@@ -60,8 +61,9 @@ class Loader:
         out: Batch = {}
         drawn = self.mixture.drawn(step, self.rank, self.world_size)
         for embodiment_id, source, indices in drawn:
-            arrays = crop(source.batch(indices)) | draw(
-                self.embodiments[embodiment_id],
+            embodiment = self.embodiments[embodiment_id]
+            arrays = crop_rows(embodiment, crop(source.batch(indices))) | draw(
+                embodiment,
                 self.config,
                 seed=self.seed,
                 step=step,

@@ -84,7 +84,7 @@ def test_defects_of_recorded_arms_are_found(recorded):
 
 
 def test_copied_plan_of_a_factory_is_found(recorded):
-    facts = load_embodiment("factory/parallel-lines@1")
+    facts = load_embodiment("factory/parallel-lines@2")
     first, *others = [recorded.read(e.episode_id) for e in recorded.entries(embodiment_id=facts.id)]
     hold(Bench(facts, [first, *others]), copy_cases(facts, first, np.random.default_rng(0)))
 

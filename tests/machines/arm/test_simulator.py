@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from genba.errors import SimulatorError, SpecError
-from genba.machines.arm import simulator
+from genba.machines.arm import conditions, simulator
 from genba.machines.arm.baselines import FixedForce
 from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.objects import GRAVITY_MPS2, draw_object
+from genba.machines.arm.sensing import SENSING
 from genba.machines.arm.simulator import GripEnv
 from genba.spec.action import Action
 from genba.spec.conformance import check_env
@@ -36,7 +37,7 @@ def _lift(env, command, force_n, num_steps=90):
 @pytest.mark.parametrize(("mass_kg", "friction"), [(0.2, 0.9), (0.6, 0.4)])
 def test_the_object_slips_below_the_coulomb_threshold_and_holds_above(env, command, monkeypatch, mass_kg, friction):
     thing = _strong(3, mass_kg=mass_kg, friction=friction)
-    monkeypatch.setattr(simulator, "draw_object", lambda seed: thing)
+    monkeypatch.setattr(conditions, "draw_object", lambda seed: thing)
     # Two pads carry m g: F = m g / (2 mu). Rising accelerates by at most 0.6 m/s^2 (6 %).
     threshold_n = mass_kg * GRAVITY_MPS2 / (2 * friction)
     assert _lift(env, command, 0.92 * threshold_n) > 0.030
@@ -45,7 +46,7 @@ def test_the_object_slips_below_the_coulomb_threshold_and_holds_above(env, comma
 
 def test_pads_feel_the_commanded_force_and_the_objects_weight(env, command, monkeypatch):
     thing = _strong(3, mass_kg=0.5, friction=0.8)
-    monkeypatch.setattr(simulator, "draw_object", lambda seed: thing)
+    monkeypatch.setattr(conditions, "draw_object", lambda seed: thing)
     buffer = StreamBuffer()
     buffer.append(env.reset(0).samples)
     for i in range(110):
@@ -55,7 +56,7 @@ def test_pads_feel_the_commanded_force_and_the_objects_weight(env, command, monk
     assert touch[:, [0, 3]].mean() == pytest.approx(12.0, abs=0.05)
     # At rest in the air each pad carries m g / 2 = 2.452 N.
     assert touch[:, [1, 4]].mean() == pytest.approx(0.5 * GRAVITY_MPS2 / 2, abs=0.05)
-    assert touch[:, 0].std() == pytest.approx(simulator.FORCE_NOISE_N, rel=0.5)
+    assert touch[:, 0].std() == pytest.approx(SENSING.force_noise_n, rel=0.5)
     load = buffer.streams()["load"].values[-3:]
     assert load[:, 1].mean() == pytest.approx(0.5 * GRAVITY_MPS2 / 2, abs=0.05)
 

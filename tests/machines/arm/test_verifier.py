@@ -85,3 +85,27 @@ def test_traces_that_cannot_be_true_are_refused(good):
         verify(_changed(good, physics__pad_force_n=good["physics.pad_force_n"] - 1.0e3))
     with pytest.raises(VerificationError, match="differ in length"):
         verify(_changed(good, physics__hand_height_m=good["physics.hand_height_m"][:-1]))
+
+
+def test_the_time_from_a_slip_to_more_force_is_found_and_a_slip_without_an_answer_counts_half_a_second(good):
+    start = int(np.searchsorted(good["physics.time_ns"], int(good["grasp_time_ns"])))
+    num = len(good["physics.time_ns"])
+    hand = good["physics.hand_height_m"]
+    onset = start + int(np.argmax(hand[start:] - hand[start] > 0.05))
+    # 20 mm/s for 0.1 s, a slip of 2 mm; the force rises by 10 % 60 ms after it began.
+    slid = np.clip((np.arange(num) - onset) * 0.002 * 0.020, 0.0, 0.002)
+    still = {"physics__object_height_m": hand + 0.01 - slid, "physics__pad_force_n": np.full((num, 2), 2.0)}
+    assert verify(_changed(good, **still))["reaction_s"] == 0.5
+    answered = np.full((num, 2), 2.0)
+    answered[onset + 30 :] = 2.2
+    outcome = verify(_changed(good, **still | {"physics__pad_force_n": answered}))
+    # The 10 ms mean passes 10 mm/s when half of it has seen the slip: 6 ms after its beginning at the most.
+    assert outcome["reaction_s"] == pytest.approx(0.060, abs=0.007)
+    firm = verify(_changed(good, **still | {"physics__object_height_m": hand + 0.01}))
+    assert np.isnan(firm["reaction_s"])
+
+
+def test_the_required_force_of_a_mass_beside_the_pads_counts_what_keeps_it_from_turning(good):
+    # 14.2 mm beside the middle, as far as the pads' corners: sqrt(2) times the force.
+    aside = verify(_changed(good, offset_m=np.array(0.0142)))
+    assert aside["hold_force_ratio"] == pytest.approx(verify(good)["hold_force_ratio"] / np.sqrt(2.0))

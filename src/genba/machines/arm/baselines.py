@@ -12,14 +12,15 @@ from collections.abc import Callable
 import numpy as np
 
 from genba.machines.arm.expert import LIFTING_MPS, MEMORY_S, grip, truth
-from genba.machines.arm.simulator import CONTROL_PERIOD_S, FORCE_NOISE_N
+from genba.machines.arm.sensing import SENSING
+from genba.machines.arm.simulator import CONTROL_PERIOD_S
 from genba.spec.action import Action, ActionChunk, single
 from genba.spec.observation import Observation
 from genba.spec.protocols import Env
 from genba.spec.units import SECOND_NS
 
 #: The forces of the sweep, in N; 4 N was the best of them on the test seeds (README.md).
-FIXED_FORCES_N = (2, 3, 4, 5, 6, 8, 10, 12)
+FIXED_FORCES_N = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 #: How long the grip closes before a fixed force lifts, in seconds.
 CLOSING_S = 0.3
 #: The oracle's share over the required force.
@@ -63,14 +64,18 @@ class Reactive:
 
     def act(self, observation: Observation) -> ActionChunk:
         """Answer with one action."""
-        touch = observation.streams["touch"].values[-_SAMPLES:]
+        command_n = float(observation.streams["gripper"].values[-1, 0])
+        felt = observation.streams.get("touch")
+        if felt is None:
+            # Without feeling there is nothing to react to: keep what is held, and stay.
+            return _answer(observation, command_n, 0.0)
+        touch = felt.values[-_SAMPLES:]
         normal_n, shear_n = touch[:, [0, 3]].mean(), touch[:, [1, 4]].mean()
         # Two standard errors off, or the luckiest noise of a light grip would pass for friction.
-        doubt_n = 2.0 * FORCE_NOISE_N / np.sqrt(2 * _SAMPLES)
+        doubt_n = 2.0 * SENSING.force_noise_n / np.sqrt(2 * _SAMPLES)
         self._friction = max(self._friction, float((shear_n - doubt_n) / (normal_n + doubt_n)))
         self._loads_n.append(max(float(shear_n), 0.0))
         loads_n = np.array(self._loads_n[-round(MEMORY_S / CONTROL_PERIOD_S) :])
-        command_n = float(observation.streams["gripper"].values[-1, 0])
         height_m = float(observation.streams["hand"].values[-1, 0])
         return _answer(observation, *grip(command_n, loads_n, self._friction, height_m))
 

@@ -1,11 +1,13 @@
 """The things to be gripped: boxes whose mass, friction, stiffness and strength nobody is told.
 
-It holds the draw of one object from a seed and the force that holds it. It knows no simulator. Read next: ``scene``.
+It holds the draw of one object from a seed and the force that holds it. It knows no simulator. Read next:
+``conditions``, which changes what is drawn; ``scene``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +18,8 @@ HALF_HEIGHT_M = 0.045
 HALF_DEPTH_M = 0.020
 #: How deep one side may be pressed in at the crush load, in metres: less than half of the narrowest box.
 PRESSED_AT_CRUSH_M = 0.008
+#: From a pad's centre to the corners it touches a flat side with, sqrt(9^2 + 11^2) mm: the arm of what resists turning.
+PAD_REACH_M = 0.0142
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +44,27 @@ class GripObject:
     pour_start_s: float
     #: crush load divided by the required force
     strength: float
+    #: upright
+    shape: Literal["box", "cylinder"] = "box"
+    #: of the centre of mass from the middle, along the depth, m
+    offset_m: float = 0.0
+    #: acceleration of the object's mass by a knock, m/s^2 (0: none), in a direction ``[depth, width, height]``; how long
+    #: it lasts, s; and at which height of the hand it comes, m
+    knock_mps2: float = 0.0
+    knock_direction: tuple[float, float, float] = (0.0, 0.0, -1.0)
+    knock_s: float = 0.0
+    knock_height_m: float = 0.0
 
     @property
     def required_force_n(self) -> float:
         """Return the least force per pad that holds the object at its heaviest and at the peak of the shake.
 
-        Two pads carry m (g + a) by friction: 2 mu F = m (g + a). Source: Coulomb's law.
+        Two pads carry m (g + a) by friction: 2 mu F = m (g + a). Where the mass hangs beside the pads, they also keep it
+        from turning, and share the friction between the two. Source: Coulomb's law; ellipsoid of Howe and Cutkosky
+        (1996), "Practical force-motion models for sliding manipulation", IJRR 15(6). A knock is not counted.
         """
-        return self.mass_kg * self.pour_factor * (GRAVITY_MPS2 + self.shake_mps2) / (2.0 * self.friction)
+        carried_n = self.mass_kg * self.pour_factor * (GRAVITY_MPS2 + self.shake_mps2) / (2.0 * self.friction)
+        return carried_n * float(np.hypot(1.0, self.offset_m / PAD_REACH_M))
 
     @property
     def crush_load_n(self) -> float:
@@ -70,6 +87,9 @@ def draw_object(seed: int) -> GripObject:
         "strength": float(rng.uniform(1.5, 3.0)),
     }
     stiffness_npm = float(np.exp(rng.uniform(np.log(1.5e3), np.log(15e3))))
-    # A soft box that must be held hard would be pressed through itself; it is as stiff as its crush load asks for.
-    crush_load_n = GripObject(stiffness_npm=stiffness_npm, **drawn).crush_load_n
-    return GripObject(stiffness_npm=max(stiffness_npm, crush_load_n / PRESSED_AT_CRUSH_M), **drawn)
+    return stiff_enough(GripObject(stiffness_npm=stiffness_npm, **drawn))
+
+
+def stiff_enough(thing: GripObject) -> GripObject:
+    """Return ``thing`` at least as stiff as its crush load asks for: a softer one would be pressed through itself."""
+    return replace(thing, stiffness_npm=max(thing.stiffness_npm, thing.crush_load_n / PRESSED_AT_CRUSH_M))

@@ -49,10 +49,7 @@ def _strip(trace: Mapping[str, np.ndarray]) -> bytes:
 
     compiled, ids, _ = scene.compiled()
     model = copy.deepcopy(compiled)
-    half_width = float(trace["width_m"]) / 2.0
-    model.geom_size[ids.core_geom, 1] = half_width - 2.0 * scene.SIDE_HALF_THICKNESS_M
-    for sign, body in zip((1, -1), ids.side_bodies, strict=True):
-        model.body_pos[body, 1] = sign * (half_width - scene.SIDE_HALF_THICKNESS_M)
+    scene.shape_object(model, ids, float(trace["width_m"]), "cylinder" if trace["is_cylinder"] else "box")
     data = mujoco.MjData(model)
     options, camera, view = mujoco.MjvOption(), mujoco.MjvCamera(), mujoco.MjvScene(model, maxgeom=200)
     options.geomgroup[3] = 0

@@ -35,9 +35,15 @@ PAD_HALF_SIZE_M = (0.009, 0.0015, 0.011)
 SIDE_HALF_THICKNESS_M = 0.002
 
 _ARM_JOINTS = tuple(f"robot:panda0_joint{i}" for i in range(1, 8))
+#: Each pad touches one side only, as the sides of a cylinder reach through each other. The gripper's left is the object's
+#: right, as it looks down.
+_PAD_BIT, _SIDE_BIT = {"left": 2, "right": 32}, {"left": 64, "right": 4}
+_FACING = {"left": "right", "right": "left"}
 _FINGERS = (("left", "robot:panda0_finger_joint1"), ("right", "robot:panda0_finger_joint2"))
 #: A posture near the work, elbow up and gripper down, from which the joints of the lowest height are solved (rad).
 _POSTURE_RAD = (0.0, 0.35, 0.0, -2.3, 0.0, 2.1, -0.785)
+#: The pinch point's orientation with the gripper pointing down and closing along y, as a quaternion (w, x, y, z).
+GRIPPER_DOWN = np.array([0.0, 1.0, 0.0, 0.0])
 #: How hard contacts are: 500 Hz physics, friction without creep (see README.md).
 _OPTIONS = (
     f'<option timestep="{PHYSICS_PERIOD_S}" cone="elliptic" impratio="10" noslip_iterations="5" '
@@ -57,6 +63,8 @@ class Ids:
     object_qpos: int
     object_dof: int
     core_geom: int
+    #: a visible hull around a cylinder; touches nothing
+    shell_geom: int
     side_bodies: tuple[int, int]
     side_geoms: tuple[int, int]
     side_joints: tuple[int, int]
@@ -102,10 +110,12 @@ def _scene_xml(folder: Path) -> str:
     parts = folder / "franka_assets"
     half = HALF_HEIGHT_M
     side = f'type="box" size="{HALF_DEPTH_M} {SIDE_HALF_THICKNESS_M} {half}" mass="0.005" priority="1" condim="3"'
+    shell = f'type="cylinder" size="0.02 {half}" mass="0" contype="0" conaffinity="0" group="3"'
     sides = "".join(
         f'<body name="side_{name}" pos="0 {sign * 0.02} 0">'
         f'<joint name="side_{name}" type="slide" axis="0 {sign} 0" armature="0.08" stiffness="5000" damping="50"/>'
-        f'<geom name="side_{name}" {side} contype="4" conaffinity="2" rgba="0.85 0.45 0.2 1"/></body>'
+        f'<geom name="side_{name}" {side} contype="{_SIDE_BIT[name]}" conaffinity="{_PAD_BIT[_FACING[name]]}" '
+        f'rgba="0.85 0.45 0.2 1"/></body>'
         for name, sign in (("left", 1), ("right", -1))
     )
     return f"""<mujoco>
@@ -123,8 +133,10 @@ def _scene_xml(folder: Path) -> str:
         <include file="{parts}/chain.xml"/>
         <body name="object" pos="{PINCH_X_M} 0 {TABLE_HEIGHT_M + half}">
           <freejoint name="object"/>
+          <inertial pos="0 0 0" mass="0.3" diaginertia="2.25e-4 2.425e-4 6.25e-5"/>
           <geom name="core" type="box" size="{HALF_DEPTH_M} 0.015 {half}" mass="0.3" contype="8" conaffinity="16"
                 condim="3" rgba="0.95 0.75 0.35 1"/>
+          <geom name="shell" {shell} rgba="0.85 0.45 0.2 1"/>
           {sides}
         </body>
       </worldbody>
@@ -149,7 +161,7 @@ def _compose() -> mujoco.MjModel:
         )
         geom = pad.add_geom(
             name=f"pad_{name}", type=mujoco.mjtGeom.mjGEOM_BOX, size=list(PAD_HALF_SIZE_M), mass=0.0005,
-            contype=2, conaffinity=4, condim=3, group=0, rgba=[0.15, 0.15, 0.18, 1],
+            contype=_PAD_BIT[name], conaffinity=_SIDE_BIT[_FACING[name]], condim=3, group=0, rgba=[0.15, 0.15, 0.18, 1],
         )  # fmt: skip
         # The finger's defaults reach into the pad: their 1 mm margin makes contacts chatter between 0 and 7 N.
         geom.margin, geom.friction, geom.solref, geom.solimp = (
@@ -192,6 +204,7 @@ def _find(model: mujoco.MjModel) -> Ids:
         object_qpos=int(model.joint("object").qposadr[0]),
         object_dof=int(model.joint("object").dofadr[0]),
         core_geom=model.geom("core").id,
+        shell_geom=model.geom("shell").id,
         side_bodies=(model.body("side_left").id, model.body("side_right").id),
         side_geoms=(model.geom("side_left").id, model.geom("side_right").id),
         side_joints=(model.joint("side_left").id, model.joint("side_right").id),
@@ -255,28 +268,60 @@ def compiled() -> tuple[mujoco.MjModel, Ids, Way]:
 
 def put_object(model: mujoco.MjModel, data: mujoco.MjData, ids: Ids, thing: GripObject) -> None:
     """Make the scene's box this object, at rest on the table; ``data`` is reset."""
-    half_width = thing.width_m / 2.0
-    core = np.array([HALF_DEPTH_M, half_width - 2.0 * SIDE_HALF_THICKNESS_M, HALF_HEIGHT_M])
-    _resize(model, ids.core_geom, core)
-    _resize(model, ids.side_geoms[0], np.array([HALF_DEPTH_M, SIDE_HALF_THICKNESS_M, HALF_HEIGHT_M]))
-    for sign, body, geom, joint in zip((1, -1), ids.side_bodies, ids.side_geoms, ids.side_joints, strict=True):
-        model.body_pos[body, 1] = sign * (half_width - SIDE_HALF_THICKNESS_M)
+    shape_object(model, ids, thing.width_m, thing.shape)
+    for geom, joint in zip(ids.side_geoms, ids.side_joints, strict=True):
         model.geom_friction[geom, 0] = thing.friction
         model.jnt_stiffness[joint] = thing.stiffness_npm
         # Close to critical for the side's armature and a share of the finger's; less rings at 2 ms steps.
         model.dof_damping[model.jnt_dofadr[joint]] = 1.4 * np.sqrt(thing.stiffness_npm * 0.25)
-    set_mass(model, ids, thing.mass_kg, core)
+    set_mass(model, ids, thing.mass_kg)
+    model.body_ipos[ids.object_body] = thing.offset_m, 0.0, 0.0
+    if thing.offset_m:
+        # Compiled as a body whose mass lies in its frame's origin; MuJoCo looks no further where it says so.
+        model.body_sameframe[ids.object_body] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
     mujoco.mj_resetData(model, data)
     mujoco.mj_setConst(model, data)
     mujoco.mj_resetData(model, data)
 
 
-def set_mass(model: mujoco.MjModel, ids: Ids, mass_kg: float, core_half_size_m: np.ndarray) -> None:
-    """Give the box this total mass, spread evenly over its core; pouring calls this while time goes on."""
+def shape_object(model: mujoco.MjModel, ids: Ids, width_m: float, shape: str) -> None:
+    """Give the scene's object its width and shape, ``"box"`` or ``"cylinder"``.
+
+    A cylinder's sprung sides are capsules around its axis: MuJoCo lets a box touch a capsule in two points, and a
+    cylinder in one that jumps. Their round ends stand out above and below, where nothing can touch them; what is seen is
+    the shell.
+    """
+    half_width, round_ = width_m / 2.0, shape == "cylinder"
+    core = np.array([HALF_DEPTH_M, half_width - 2.0 * SIDE_HALF_THICKNESS_M, HALF_HEIGHT_M])
+    kind, size = mujoco.mjtGeom.mjGEOM_BOX, np.array([HALF_DEPTH_M, SIDE_HALF_THICKNESS_M, HALF_HEIGHT_M])
+    if round_:
+        kind, size = mujoco.mjtGeom.mjGEOM_CAPSULE, np.array([half_width, HALF_HEIGHT_M, 0.0])
+        # The box whose inertia is a cylinder's: 2 a^2 / 3 = r^2 / 2.
+        core[:2] = np.sqrt(0.75) * half_width
+    _resize(model, ids.core_geom, core)
+    for sign, body, geom in zip((1, -1), ids.side_bodies, ids.side_geoms, strict=True):
+        model.geom_type[geom] = int(kind)
+        model.body_pos[body, 1] = 0.0 if round_ else sign * (half_width - SIDE_HALF_THICKNESS_M)
+        _resize(model, geom, size)
+        if round_:
+            model.geom_rbound[geom] = half_width + HALF_HEIGHT_M
+            model.geom_aabb[geom, 3:] = half_width, half_width, half_width + HALF_HEIGHT_M
+    _resize(model, ids.shell_geom, np.array([half_width, HALF_HEIGHT_M, 0.0]))
+    model.geom_group[[ids.core_geom, *ids.side_geoms]] = 3 if round_ else 0
+    model.geom_group[ids.shell_geom] = 0 if round_ else 3
+
+
+def set_mass(model: mujoco.MjModel, ids: Ids, mass_kg: float) -> None:
+    """Give the object this total mass, spread evenly over its core; pouring calls this while time goes on."""
     core_kg = mass_kg - float(model.body_mass[list(ids.side_bodies)].sum())
-    x, y, z = core_half_size_m**2
+    x, y, z = model.geom_size[ids.core_geom] ** 2
     model.body_mass[ids.object_body] = core_kg
     model.body_inertia[ids.object_body] = core_kg / 3.0 * np.array([y + z, x + z, x + y])
+
+
+def set_grip_lag(model: mujoco.MjModel, lag_s: float) -> None:
+    """Give the gripper's actuators this first-order lag."""
+    model.actuator_dynprm[7:, 0] = lag_s
 
 
 def _resize(model: mujoco.MjModel, geom: int, half_size_m: np.ndarray) -> None:

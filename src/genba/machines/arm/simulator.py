@@ -3,7 +3,8 @@
 An episode begins with the box in a light grip on the table. The policy commands the grip force and how fast the hand
 rises. When the hand has risen ``LIFT_M``, a disturbance takes over its height: a 3 Hz shake, in half of the episodes
 with something poured into the box, then a rest. It ends there, or earlier when the box is dropped, crushed, or not
-lifted in time. What came of it is not judged here but in ``verifier``, from ``trace``. Read next: ``expert``.
+lifted in time. What came of it is not judged here but in ``verifier``, from ``trace``. What the sensors make of the truth
+is in ``sensing``. Read next: ``expert``.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 
 from genba.errors import SimulatorError, SpecError
 from genba.machines.arm import scene
-from genba.machines.arm.objects import HALF_HEIGHT_M, GripObject, draw_object
+from genba.machines.arm.conditions import NOMINAL, Condition
+from genba.machines.arm.objects import HALF_HEIGHT_M, GripObject
+from genba.machines.arm.sensing import SENSING, Sensors
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
-from genba.spec.streams import Stream, dense
+from genba.spec.streams import Stream
 from genba.spec.units import MILLISECOND_NS
 
 #: Physics steps of a control step, and how long one is.
@@ -37,8 +40,6 @@ SHAKE_HZ = 3.0
 SHAKE_S = 1.4
 REST_S = 0.6
 POUR_S = 0.6
-#: One standard deviation of each force axis, in N.
-FORCE_NOISE_N = 0.05
 #: Broken: longer than this above the crush load, in seconds. Lost: slid this far through the pads, in metres.
 CRUSH_TIME_S = 0.010
 LOST_M = 0.040
@@ -54,20 +55,28 @@ _SIGNS = np.array([[-1.0, -1.0, 1.0], [1.0, -1.0, 1.0]])
 
 
 class GripEnv:
-    """One Panda and one unknown box; see ``spec.protocols.Env``."""
+    """One Panda and one unknown box; see ``spec.protocols.Env``.
 
-    def __init__(self) -> None:
+    Args:
+        condition: what is different from what is trained on.
+    """
+
+    def __init__(self, condition: Condition = NOMINAL) -> None:
+        self.condition = condition
         self.embodiment = load_embodiment("arm/panda-grip@1")
+        self._feels_pose = any(channel.name == "pose" for channel in self.embodiment.telemetry)
+        self._sensors = Sensors(SENSING, condition.noise_factor)
         model, self._ids, self._way = scene.compiled()
         self._model = copy.deepcopy(model)
+        scene.set_grip_lag(self._model, condition.lag_factor * scene.GRIP_LAG_S)
         self._data = mujoco.MjData(self._model)
         self.thing: GripObject | None = None
 
     def reset(self, seed: int) -> Step:
         """Draw a box, put it on the table and close the pads lightly on it."""
         model, data, ids = self._model, self._data, self._ids
-        self.thing = thing = draw_object(seed)
-        self._noise = np.random.default_rng([seed, 1])
+        self.thing = thing = self.condition.draw(seed)
+        self._sensors.reset(seed, self.condition.dead_pad(seed))
         scene.put_object(model, data, ids, thing)
         self._start_m = scene.TABLE_HEIGHT_M + HALF_HEIGHT_M + thing.grasp_height_m
         still = np.array([0.0])
@@ -83,8 +92,8 @@ class GripEnv:
         self._lifted_step = -1
         self._crushed_for = 0
         self._broken = False
+        self._knock_steps = -1
         self._forces_sum = np.zeros((2, 3))
-        self._load_sum = np.zeros(2)
         self._shear_n = np.zeros(2)
         self._log: dict[str, list[np.ndarray]] = {"physics": [], "control": [], "qpos": []}
         samples: dict[str, list[Stream]] = {}
@@ -106,12 +115,14 @@ class GripEnv:
             SimulatorError: not reset, or the episode has ended.
         """
         if self.thing is None or self._ended:
-            raise SimulatorError("arm/grip@1: step: no episode is under way; call reset(seed) first")
+            raise SimulatorError("arm/grip: step: no episode is under way; call reset(seed) first")
         if action is None or action.continuous is None or np.shape(action.continuous) != (2,):
             got = None if action is None else action.continuous
-            raise SpecError(f"arm/panda-grip@1: action.continuous: got {got!r}, expected grip_force and hand_speed")
+            raise SpecError(f"{self.embodiment.id}: action.continuous: got {got!r}, expected grip_force and hand_speed")
         if not np.isfinite(action.continuous).all():
-            raise SpecError(f"arm/panda-grip@1: action.continuous: got {action.continuous}, expected finite numbers")
+            raise SpecError(
+                f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers"
+            )
         for i, dimension in enumerate(self.embodiment.action.continuous):
             self._command[i] = min(max(float(action.continuous[i]), dimension.low), dimension.high)
         samples = self._advance()
@@ -131,6 +142,7 @@ class GripEnv:
             "physics.object_height_m": physics[:, 2],
             "physics.hand_height_m": physics[:, 3],
             "physics.mass_kg": physics[:, 4],
+            "physics.tilt_rad": physics[:, 5],
             "control.time_ns": control[:, 0].astype(np.int64),
             "control.grip_command_n": control[:, 1],
             "control.hand_speed_mps": control[:, 2],
@@ -140,6 +152,8 @@ class GripEnv:
             "crush_load_n": np.array(thing.crush_load_n),
             "heaviest_kg": np.array(thing.mass_kg * thing.pour_factor),
             "width_m": np.array(thing.width_m),
+            "offset_m": np.array(thing.offset_m),
+            "is_cylinder": np.array(thing.shape == "cylinder"),
             "picture.time_ns": control[1::2, 0].astype(np.int64),
             "picture.qpos": np.array(self._log["qpos"][1::2]).astype(np.float32),
         }
@@ -172,7 +186,7 @@ class GripEnv:
     @property
     def _thing(self) -> GripObject:
         if self.thing is None:
-            raise SimulatorError("arm/grip@1: no episode is under way; call reset(seed) first")
+            raise SimulatorError("arm/grip: no episode is under way; call reset(seed) first")
         return self.thing
 
     @property
@@ -188,36 +202,41 @@ class GripEnv:
         heights, speeds, pushes = self._hand_motion()
         data.ctrl[7:] = self._command[0]
         set_points = self._way.set_points(self._start_m + heights, speeds, pushes)
-        core = model.geom_size[ids.core_geom]
         pouring = self._lifted_step >= 0 and self._thing.pour_factor > 1.0
-        streams: dict[str, Stream] = {}
-        touch = []
-        sensor, physics = data.sensordata, self._log["physics"]
+        felt, sensor, physics = self._sensors, data.sensordata, self._log["physics"]
         mass_kg = self._mass_kg()
         for i in range(PHYSICS_STEPS):
             if pouring:
                 mass_kg = self._mass_kg()
-                scene.set_mass(model, ids, mass_kg, core)
+                scene.set_mass(model, ids, mass_kg)
             data.ctrl[:7] = set_points[i]
+            if self._thing.knock_mps2:
+                self._knock(float(heights[i]), mass_kg)
             mujoco.mj_step(model, data)
             self._physics_step += 1
             left, right = sensor[ids.touch_columns]
             object_m, hand_m = data.xpos[ids.object_body, 2], data.site_xpos[ids.pinch_site, 2]
-            physics.append(np.array([left, right, object_m, hand_m, mass_kg]))
+            # How far the box has turned between the pads: the z component of its upright axis is the cosine.
+            tilt_rad = np.arccos(min(data.xmat[ids.object_body, 8], 1.0))
+            physics.append(np.array([left, right, object_m, hand_m, mass_kg, tilt_rad]))
             self._crushed_for = self._crushed_for + 1 if max(left, right) > self._thing.crush_load_n else 0
             self._broken |= self._crushed_for * scene.PHYSICS_PERIOD_S > CRUSH_TIME_S + 1e-9
             self._forces_sum += sensor[ids.force_columns]
             if self._physics_step % _TOUCH_EVERY == 0:
-                touch.append((self._time_ns, self._feel()))
+                forces = _SIGNS * self._forces_sum / _TOUCH_EVERY
+                self._forces_sum = np.zeros((2, 3))
+                self._shear_n = forces[:, 1]
+                felt.feel(self._time_ns, forces)
                 if self._physics_step % _LOAD_EVERY == 0:
-                    streams["load"] = dense([self._time_ns], [self._load_sum * (_TOUCH_EVERY / _LOAD_EVERY)])
-                    self._load_sum = np.zeros(2)
+                    felt.average_load(self._time_ns)
+            if i == 6 and self._feels_pose:
+                felt.measure("pose", self._time_ns, self._pose())
             if i == 7:
                 joints = np.concatenate([data.qpos[ids.arm_qpos], data.qvel[ids.arm_dofs]])
-                streams["joints"] = dense([self._time_ns], [joints])
+                felt.measure("joints", self._time_ns, joints)
             if i == 8:
                 width, width_mps = data.qpos[ids.finger_qpos].sum(), data.qvel[ids.finger_dofs].sum()
-                streams["gripper"] = dense([self._time_ns], [(self._command[0], width, width_mps)])
+                felt.measure("gripper", self._time_ns, np.array([self._command[0], width, width_mps]))
         self._hand_m, self._hand_mps = float(heights[-1]), float(speeds[-1])
         self._control_step += 1
         if self._control_step == 0:
@@ -228,19 +247,25 @@ class GripEnv:
         self._log["qpos"].append(data.qpos.copy())
         before_m, self._measured_m = self._measured_m, float(data.site_xpos[ids.pinch_site, 2]) - self._start_m
         speed_mps = (self._measured_m - before_m) / CONTROL_PERIOD_S
-        hand = (self._measured_m, speed_mps, self._command[1], self._control_step * CONTROL_PERIOD_S)
-        streams["hand"] = dense([self._time_ns], [hand])
-        streams["touch"] = dense([time_ns for time_ns, _ in touch], [felt for _, felt in touch])
-        return streams
+        since_s = self._control_step * CONTROL_PERIOD_S
+        felt.measure("hand", self._time_ns, np.array([self._measured_m, speed_mps, self._command[1], since_s]))
+        return felt.arrived(self._time_ns)
 
-    def _feel(self) -> np.ndarray:
-        """Average the pads' forces since the last sample and add noise: [normal, shear, depth] of left and right, N."""
-        forces = _SIGNS * self._forces_sum / _TOUCH_EVERY
-        self._forces_sum = np.zeros((2, 3))
-        self._shear_n = forces[:, 1]
-        felt = forces + FORCE_NOISE_N * self._noise.standard_normal((2, 3))
-        self._load_sum += felt[:, :2].mean(axis=0)
-        return felt.reshape(-1)
+    def _pose(self) -> np.ndarray:
+        """Return the pinch point's place in the base frame, m, and its rotation vector from gripper-down, rad."""
+        site, quaternion, turn_rad = self._ids.pinch_site, np.empty(4), np.empty(3)
+        mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[site])
+        mujoco.mju_subQuat(turn_rad, quaternion, scene.GRIPPER_DOWN)
+        return np.concatenate([self._data.site_xpos[site], turn_rad])
+
+    def _knock(self, height_m: float, mass_kg: float) -> None:
+        """Push the box for a moment once the hand has come to the knock's height."""
+        thing = self._thing
+        if self._knock_steps < 0 and height_m >= thing.knock_height_m:
+            self._knock_steps = round(thing.knock_s / scene.PHYSICS_PERIOD_S)
+        push_n = mass_kg * thing.knock_mps2 * (self._knock_steps > 0)
+        self._data.xfrc_applied[self._ids.object_body, :3] = push_n * np.array(thing.knock_direction)
+        self._knock_steps = max(self._knock_steps - 1, 0) if self._knock_steps >= 0 else -1
 
     def _hand_motion(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the hand's height over its start, speed and acceleration at each physics step of the next period."""

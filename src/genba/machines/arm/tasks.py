@@ -1,10 +1,17 @@
-"""The benchmark problem of the arm: ``arm/grip@1``. Its parts stand in this folder's other files."""
+"""The benchmark problems of the arm: ``arm/grip@1`` and its conditions that no training sees.
+
+A condition has no train seeds:
+nothing collects demonstrations in it, and training refuses episodes that bear its id (``registry.HELD_OUT_TASKS``). All
+meet the same 300 frozen boxes. The parts stand in this folder's other files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from genba.machines.arm.baselines import FIXED_FORCES_N, FixedForce, Reactive, oracle
+from genba.machines.arm.conditions import CONDITIONS
 from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.picture import draw
 from genba.machines.arm.simulator import MAX_STEPS, GripEnv
@@ -18,6 +25,8 @@ def _fixed(force_n: int) -> Callable[[Env], Policy]:
     return lambda env: FixedForce(lambda: float(force_n), f"fixed_{force_n}n")
 
 
+_FIXED = {f"fixed_{force_n}n": _fixed(force_n) for force_n in FIXED_FORCES_N}
+
 GRIP = Task(
     id="arm/grip@1",
     description="Lift a box of unknown mass, friction and strength, keep it while shaken, do not crush it.",
@@ -27,7 +36,7 @@ GRIP = Task(
         "expert": GripExpert,
         "reactive": lambda env: Reactive(),
         "oracle": oracle,
-        **{f"fixed_{force_n}n": _fixed(force_n) for force_n in FIXED_FORCES_N},
+        **_FIXED,
     },
     expert="expert",
     baselines=("fixed_4n", "reactive"),
@@ -39,3 +48,26 @@ GRIP = Task(
     test_seeds=range(1_000_000, 1_000_300),
     max_steps=MAX_STEPS,
 )
+
+
+def _under(name: str) -> Task:
+    """Return ``arm/grip@1`` under a condition: nothing of it may be trained on."""
+    condition = CONDITIONS[name]
+    return replace(
+        GRIP,
+        id=f"arm/grip-{name}@1",
+        description=condition.description,
+        make_env=lambda: GripEnv(condition),
+        baselines=(*_FIXED, "reactive"),
+        train_seeds=range(0),
+    )
+
+
+HEAVY_FILLING = _under("heavy-filling")
+SLIPPERY = _under("slippery")
+CYLINDER = _under("cylinder")
+OFF_CENTRE = _under("off-centre")
+NOISY = _under("noisy")
+DEAD_PAD = _under("dead-pad")
+SLOW_GRIPPER = _under("slow-gripper")
+KNOCK = _under("knock")

@@ -6,11 +6,14 @@ nothing that comes later. Each answers with a plan that is executed exactly as t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
 
 from genba.machines.factory.decoder import ATC, EDD, FIFO, WSPT, as_decision, run_plan, run_rule
+from genba.machines.factory.exact import solve
+from genba.machines.factory.local_search import LocalSearch
 from genba.machines.factory.problem import Situation
 from genba.machines.factory.search import anneal, best_of_atc, by_start
 from genba.machines.factory.simulator import FactoryEnv
@@ -32,8 +35,12 @@ class PlanPolicy:
 
     def act(self, observation: Observation) -> ActionChunk:
         """Answer with the rule's plan for the orders that are free now."""
-        start_s, line = self._planner(self._env, self._env.situation())
+        start_s, line = self.plan(self._env.situation())
         return answer(self._env, observation, start_s, line)
+
+    def plan(self, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``start_s`` and ``line`` int64 ``[free]`` of the rule's plan."""
+        return self._planner(self._env, situation)
 
 
 def answer(env: FactoryEnv, observation: Observation, start_s: np.ndarray, line: np.ndarray) -> ActionChunk:
@@ -50,8 +57,7 @@ def right_shift(env: FactoryEnv) -> PlanPolicy:
     return PlanPolicy(
         env,
         "right_shift",
-        # the nominal starts: material is claimed in the order in which the old plan meant to use it
-        lambda env, situation: (env.nominal.start_s[situation.orders], env.nominal.line[situation.orders]),
+        lambda env, situation: (env.intended.start_s[situation.orders], env.intended.line[situation.orders]),
     )
 
 
@@ -81,12 +87,77 @@ def atc_best_of_20(env: FactoryEnv) -> PlanPolicy:
 
 
 def search_in_deadline(env: FactoryEnv) -> PlanPolicy:
-    """Anneal the best of twenty for 20 000 moves, some 0.1 s on one core: what the deadline leaves a classical planner."""
-    return PlanPolicy(env, "search_in_deadline", _search_in_deadline)
+    """Search from the best of twenty for 200 000 moves, some 0.1 s on one core: what the deadline leaves a planner."""
+    return PlanPolicy(env, "search_in_deadline", lambda _, situation: _searched(situation, num_moves=200_000))
 
 
-def _search_in_deadline(_: FactoryEnv, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+def annealing_for(budget_s: float) -> Callable[[FactoryEnv], PlanPolicy]:
+    """Return a policy that anneals as this project did before ``local_search``: a whole run from the changed place on."""
+
+    def plan(_: FactoryEnv, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        began_s = time.thread_time()
+        start_s, line, _cost = best_of_atc(situation)
+        sequence = by_start(start_s)
+        if len(sequence) < 2:
+            return start_s, line
+        # Its schedule is over moves: a few tell how many fit.
+        anneal(situation, sequence, line, num_moves=1, seed=0)
+        probe_s = time.thread_time()
+        anneal(situation, sequence, line, num_moves=500, seed=0, hot=0.005, cold=0.0001)
+        now_s = time.thread_time()
+        num_moves = int(500 * (budget_s - (now_s - began_s)) / max(now_s - probe_s, 1e-6))
+        hot, cold = (0.005, 0.0001) if budget_s < 0.5 else (0.01, 0.0003)
+        sequence, line, _cost = anneal(
+            situation, sequence, line, num_moves=max(num_moves, 0), seed=0, hot=hot, cold=cold
+        )
+        return run_plan(situation, sequence, line)[0], line
+
+    return lambda env: PlanPolicy(env, f"annealing_{budget_s:g}s", plan)
+
+
+def local_search_for(budget_s: float) -> Callable[[FactoryEnv], PlanPolicy]:
+    """Return a policy that searches from the best of twenty for so many CPU seconds, those of the twenty included."""
+
+    def plan(_: FactoryEnv, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        return _searched(situation, budget_s=budget_s)
+
+    return lambda env: PlanPolicy(env, f"local_search_{budget_s:g}s", plan)
+
+
+def cp_sat_for(budget_s: float) -> Callable[[FactoryEnv], PlanPolicy]:
+    """Return a policy that gives CP-SAT the best of twenty and so many seconds on two workers; for small instances."""
+
+    def plan(_: FactoryEnv, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+        return solve(situation, best_of_atc(situation), limit_s=budget_s, num_workers=2, seed=0)[:2]
+
+    return lambda env: PlanPolicy(env, f"cp_sat_{budget_s:g}s", plan)
+
+
+def _searched(situation: Situation, *, num_moves: int = 0, budget_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    began_s = time.thread_time()
     start_s, line, _cost = best_of_atc(situation)
-    # a cool start: measured better than the long search's temperature at this few moves
-    sequence, line, _cost = anneal(situation, by_start(start_s), line, num_moves=20_000, seed=0, hot=0.005, cold=0.0001)
-    return run_plan(situation, sequence, line)[0], line
+    search = LocalSearch(situation, by_start(start_s), line)
+    if num_moves:
+        search.run(num_moves)
+    else:
+        search.run_for(budget_s - (time.thread_time() - began_s))
+    return run_plan(situation, search.sequence, search.line)[0], search.line
+
+
+#: Seconds that anytime planners are compared at.
+BUDGETS_S = (0.1, 1.0, 10.0)
+
+#: What the table of results shows, in its order, and everything that can be asked for by name.
+COMPARED = ("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline")
+POLICIES: dict[str, Callable[[FactoryEnv], PlanPolicy]] = {
+    "right_shift": right_shift,
+    "fifo": fifo,
+    "edd": edd,
+    "wspt": wspt,
+    "atc": atc,
+    "atc_best_of_20": atc_best_of_20,
+    "search_in_deadline": search_in_deadline,
+    **{f"annealing_{s:g}s": annealing_for(s) for s in BUDGETS_S},
+    **{f"local_search_{s:g}s": local_search_for(s) for s in BUDGETS_S},
+    **{f"cp_sat_{s:g}s": cp_sat_for(s) for s in BUDGETS_S},
+}

@@ -15,6 +15,8 @@ Read next: ``search``, which looks for a better plan by running many.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numba
@@ -42,7 +44,7 @@ class Tempering:
     prior_h: float = 2.0
 
 
-#: What ``sample_decode`` tries.
+#: What ``variants`` tries first.
 TEMPERINGS = tuple(Tempering(idle=idle, prior_h=prior_h) for idle in (8.0, 4.0, 1.0) for prior_h in (2.0, 1.0, 0.0))
 
 
@@ -61,6 +63,21 @@ def material_ready_s(i, part, part_quantity, claimed, supply_time_s, supply_tota
         if supply_time_s[k, d] > ready:
             ready = supply_time_s[k, d]
     return ready
+
+
+@numba.njit(cache=True)
+def claims_ready_s(order, together, part, part_quantity, claimed, supply_time_s, supply_total):
+    """When each row's material is there: claimed one after the other in ``order``, or each as if it came first."""
+    claim = claimed.copy()
+    out = np.zeros(len(order), np.int64)
+    for i in order:
+        out[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
+        if together:
+            for j in range(part.shape[1]):
+                if part[i, j] < 0:
+                    break
+                claim[part[i, j]] += part_quantity[i, j]
+    return out
 
 
 @numba.njit(cache=True)
@@ -94,6 +111,20 @@ def _run_plan(
 
 
 @numba.njit(cache=True)
+def units_ready_s(supply_time_s, supply_total):
+    """When so many units of a component will have come: ``[component, units]``, ``NEVER`` in the last column and beyond."""
+    num_components, num_arrivals = supply_total.shape
+    table = np.full((num_components, max(supply_total.max(), 0) + 2), NEVER)
+    for k in range(num_components):
+        from_units = 0
+        for d in range(num_arrivals):
+            for units in range(from_units, supply_total[k, d] + 1):
+                table[k, units] = max(supply_time_s[k, d], 0)
+            from_units = max(from_units, supply_total[k, d] + 1)
+    return table
+
+
+@numba.njit(cache=True)
 def _dispatch(
     rule, k1, k2, rank_s, line_s, idle, prior_s,
     processing_time_s, family, weight, due_s, part, part_quantity, setup_s,
@@ -104,47 +135,72 @@ def _dispatch(
     start_s = np.zeros(n, np.int64)
     line = np.full(n, -1, np.int64)
     free, fam, claim = line_free_s.copy(), line_family.copy(), claimed.copy()
+    table = units_ready_s(supply_time_s, supply_total)
     ready = np.zeros(n, np.int64)
+    urgency = np.zeros((n, num_lines))
     total_p, count_p = 0.0, 0
     for i in range(n):
-        ready[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
         for m in range(num_lines):
             if processing_time_s[i, m] > 0:
                 total_p += processing_time_s[i, m]
                 count_p += 1
+                if rule == 2:
+                    urgency[i, m] = weight[i] / processing_time_s[i, m]
+                elif rule > 2 or prior_s != 0.0:
+                    urgency[i, m] = np.log(weight[i] / processing_time_s[i, m])
     mean_p = total_p / max(count_p, 1)
     mean_setup = setup_s.sum() / max(len(setup_s) * (len(setup_s) - 1), 1)
+    # When the next units of each component are there: an order's material changes only where one of these does.
+    most = max(part_quantity.max(), 0) if n else 0
+    next_ready = np.full((len(claim), most + 1), -1, np.int64)
+    stale = True
     open_line = np.ones(num_lines, np.bool_)
-    cost, left = np.int64(0), n
-    while left > 0:
+    left = np.arange(n)
+    num_left = n
+    cost = np.int64(0)
+    while num_left > 0:
+        if stale:
+            for k in range(len(claim)):
+                for quantity in range(most + 1):
+                    next_ready[k, quantity] = table[k, min(claim[k] + quantity, table.shape[1] - 1)]
+            for c in range(num_left):
+                i = left[c]
+                ready[i] = 0
+                for j in range(part.shape[1]):
+                    if part[i, j] < 0:
+                        break
+                    ready[i] = max(ready[i], next_ready[part[i, j], part_quantity[i, j]])
+            stale = False
         m = -1
         for q in range(num_lines):
             if open_line[q] and (m < 0 or free[q] < free[m]):
                 m = q
         now = free[m]
-        best, best_index, best_start, soonest = -1, -np.inf, np.int64(0), NEVER
-        for i in range(n):
+        best, best_at, best_index, best_start, soonest = -1, -1, -np.inf, np.int64(0), NEVER
+        for c in range(num_left):
+            i = left[c]
             p = processing_time_s[i, m]
-            if line[i] >= 0 or p == 0:
+            if p == 0:
                 continue
             setup = setup_s[fam[m], family[i]]
             begin = max(now + setup, ready[i])
             if rule >= 0 and ready[i] > now + setup:
                 soonest = min(soonest, ready[i] - setup)
                 continue
+            index = 0.0
             if rule == 0:
                 index = -float(i)
             elif rule == 1:
                 index = -float(due_s[i])
             elif rule == 2:
-                index = weight[i] / p
-            else:
+                index = urgency[i, m]
+            elif rule > 2 or prior_s != 0.0:
                 slack = max(due_s[i] - p - now, 0.0)
-                index = np.log(weight[i] / p) - slack / (k1 * mean_p) - setup / (k2 * mean_setup)
+                index = urgency[i, m] - slack / (k1 * mean_p) - setup / (k2 * mean_setup)
             if rule < 0:
                 index = prior_s * index - rank_s[i] + line_s[i, m] - idle * (begin - now)
             if index > best_index:
-                best, best_index, best_start = i, index, begin
+                best, best_at, best_index, best_start = i, c, index, begin
         if best < 0:
             if soonest == NEVER:
                 open_line[m] = False
@@ -156,16 +212,20 @@ def _dispatch(
         end = best_start + processing_time_s[best, m]
         free[m] = end
         fam[m] = family[best]
-        left -= 1
+        num_left -= 1
+        for c in range(best_at, num_left):  # kept in order of rows: ties go to the first
+            left[c] = left[c + 1]
         if end > due_s[best]:
             cost += weight[best] * (end - due_s[best])
         for j in range(part.shape[1]):
-            if part[best, j] < 0:
+            k = part[best, j]
+            if k < 0:
                 break
-            claim[part[best, j]] += part_quantity[best, j]
-        for i in range(n):
-            if line[i] < 0:
-                ready[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
+            claim[k] += part_quantity[best, j]
+            for quantity in range(1, most + 1):
+                now_ready = table[k, min(claim[k] + quantity, table.shape[1] - 1)]
+                if now_ready != next_ready[k, quantity]:
+                    stale = True
     return start_s, line, cost
 
 
@@ -275,31 +335,40 @@ def decode(
     return start_s, chosen, cost
 
 
-def sample_decode(
-    situation: Situation, sequence: np.ndarray, line: np.ndarray, *, num_samples: int, seed: int, noise: float = 0.02
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Decode the scores as they are and ``num_samples - 1`` times otherwise; keep the least weighted tardiness.
+def variants(
+    situation: Situation, sequence: np.ndarray, line: np.ndarray, *, seed: int, noise: float = 0.02
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Decode soft scores otherwise than ``decode`` does, without end.
 
     The first variants weigh the scores by each of ``TEMPERINGS``; later ones add Gumbel noise as well, ``noise`` times
-    the number of free orders on ranks and one nat on line scores. The objective is the planner's own, computed from what
-    is known at the time.
+    the number of free orders on ranks and one nat on line scores.
 
-    Returns:
+    Yields:
         As ``decode``.
     """
-    best = decode(situation, sequence, line)
     rng = np.random.default_rng(seed)
     rank = np.argsort(np.argsort(np.asarray(sequence, np.float64), kind="stable"), kind="stable").astype(np.float64)
     soft = log_probabilities(line, situation.processing_time_s > 0)
-    for variant in range(num_samples - 1):
+    for variant in itertools.count():
         tempering, noisy, lines = TEMPERINGS[variant % len(TEMPERINGS)], rank, soft
         if variant >= len(TEMPERINGS):
             noisy = rank + rng.gumbel(size=len(rank)) * noise * len(rank)
             lines = soft + rng.gumbel(size=soft.shape)
-        candidate = run_scores(situation, noisy, lines, tempering)
-        if candidate[2] < best[2]:
-            best = candidate
-    return best
+        yield run_scores(situation, noisy, lines, tempering)
+
+
+def sample_decode(
+    situation: Situation, sequence: np.ndarray, line: np.ndarray, *, num_samples: int, seed: int, noise: float = 0.02
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Decode the scores as they are and in ``num_samples - 1`` ``variants``; keep the least weighted tardiness.
+
+    The objective is the planner's own, computed from what is known at the time.
+
+    Returns:
+        As ``decode``.
+    """
+    tried = itertools.islice(variants(situation, sequence, line, seed=seed, noise=noise), num_samples - 1)
+    return min([decode(situation, sequence, line), *tried], key=lambda found: found[2])
 
 
 def as_decision(start_s: np.ndarray, line: np.ndarray, num_lines: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,9 @@
-"""The exact teacher for small instances: CP-SAT on the whole problem, started from the search's plan.
+"""Exact planning of small instances: CP-SAT on the whole problem, started from a plan that is given.
 
 Lines are circuits whose arcs carry set-ups; material is a cumulative resource in which a consumer occupies its units from
 its start to the end of time and a delivery blocks its units until it comes (a reservoir constraint, the obvious model, was
-measured at a tenth of that speed at 25 consumers and found nothing at 200). One worker and deterministic time, so
-that a seed repeats. Beyond ``MAX_FREE_ORDERS`` it has no solution in any useful time and refuses.
+measured at a tenth of that speed at 25 consumers and found nothing at 200). One worker and deterministic time
+repeat by seed. Beyond ``MAX_FREE_ORDERS`` it has no solution in any useful time and gives back the plan that it was given.
 """
 
 from __future__ import annotations
@@ -11,71 +11,46 @@ from __future__ import annotations
 import numpy as np
 from ortools.sat.python import cp_model
 
-from genba.errors import SimulatorError
-from genba.machines.factory.baselines import answer
+from genba.errors import ConfigError
 from genba.machines.factory.decoder import run_plan
 from genba.machines.factory.problem import Situation
-from genba.machines.factory.search import anneal, best_of_atc, by_start
-from genba.machines.factory.simulator import FactoryEnv
-from genba.spec.action import ActionChunk
-from genba.spec.observation import Observation
+from genba.machines.factory.search import by_start
 
-#: More free orders than this are refused.
+#: With more free orders than this it found nothing in any useful time, however it was started.
 MAX_FREE_ORDERS = 50
 
 
-class ExactExpert:
-    """CP-SAT for ``FactoryEnv("5x50")``."""
-
-    name = "cp_sat"
-
-    def __init__(self, env: FactoryEnv, *, limit: float = 10.0) -> None:
-        """Make a teacher.
-
-        Args:
-            env: the plant it looks into.
-            limit: deterministic time of CP-SAT per decision, roughly CPU seconds.
-        """
-        self._env, self._limit, self._seed = env, limit, 0
-
-    def reset(self, seed: int) -> None:
-        """Seed the solver."""
-        self._seed = seed % 2**31
-
-    def act(self, observation: Observation) -> ActionChunk:
-        """Answer with the best plan found for the orders that are free now.
-
-        Raises:
-            SimulatorError: more free orders than it can handle.
-        """
-        start_s, line, _ = solve(self._env.situation(), limit=self._limit, seed=self._seed)
-        return answer(self._env, observation, start_s, line)
-
-
-def solve(situation: Situation, *, limit: float, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+def solve(
+    situation: Situation,
+    plan: tuple[np.ndarray, np.ndarray, int],
+    *,
+    deterministic_limit: float = float("inf"),
+    limit_s: float = float("inf"),
+    num_workers: int = 1,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Minimise the weighted tardiness of the free orders.
 
     Args:
         situation: what is open.
-        limit: deterministic time, roughly CPU seconds.
-        seed: of the solver and of the search that gives its first plan.
+        plan: ``start_s``, ``line`` and cost of a plan to begin with.
+        deterministic_limit: deterministic time of the solver, roughly CPU seconds; the same on every computer.
+        limit_s: wall time of the solver in seconds.
+        num_workers: its threads; with more than one a seed does not repeat.
+        seed: of the solver.
 
     Returns:
-        ``start_s``, ``line`` int64 ``[free]`` and the weighted tardiness in seconds, never worse than the first plan's.
+        ``start_s``, ``line`` int64 ``[free]`` and the weighted tardiness in seconds, never worse than those of ``plan``.
 
     Raises:
-        SimulatorError: more free orders than ``MAX_FREE_ORDERS``.
+        ConfigError: neither limit is given.
     """
+    if not min(deterministic_limit, limit_s) < float("inf"):
+        raise ConfigError("cp_sat: got neither deterministic_limit nor limit_s, expected one: it may never end")
     n = len(situation.orders)
-    if n > MAX_FREE_ORDERS:
-        raise SimulatorError(
-            f"cp_sat: got {n} free orders, expected at most {MAX_FREE_ORDERS}; use the policy 'expert' instead"
-        )
-    hint_s, hint_line, _ = best_of_atc(situation)
-    sequence, hint_line, _ = anneal(situation, by_start(hint_s), hint_line, num_moves=100_000, seed=seed)
-    hint_s, hint_cost = run_plan(situation, sequence, hint_line)
-    if n == 0 or hint_cost == 0:
-        return hint_s, hint_line, hint_cost
+    hint_s, hint_line, hint_cost = plan
+    if not 0 < n <= MAX_FREE_ORDERS or hint_cost == 0:
+        return plan
     last_s = int((hint_s + situation.processing_time_s[np.arange(n), hint_line]).max()) + situation.problem.horizon_s
     model = cp_model.CpModel()
     start = [model.new_int_var(situation.now_s, last_s, f"start_{i}") for i in range(n)]
@@ -100,9 +75,10 @@ def solve(situation: Situation, *, limit: float, seed: int) -> tuple[np.ndarray,
         model.add(late[i] >= end[i] - int(situation.due_s[i]))
     model.minimize(sum(int(situation.weight[i]) * late[i] for i in range(n)))
     solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
+    solver.parameters.num_workers = num_workers
     solver.parameters.random_seed = seed
-    solver.parameters.max_deterministic_time = limit
+    solver.parameters.max_deterministic_time = deterministic_limit
+    solver.parameters.max_time_in_seconds = limit_s
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE) or solver.objective_value >= hint_cost:
         return hint_s, hint_line, hint_cost

@@ -33,10 +33,12 @@ class Size:
     num_moves: int
 
 
-#: Name -> size. ``10x200`` is the task's.
+#: Name -> size, lines x orders.
 SIZES = {
     "5x50": Size(num_lines=5, num_orders=50, num_families=5, num_components=6, num_short=1, num_moves=5_000),
     "10x200": Size(num_lines=10, num_orders=200, num_families=8, num_components=6, num_short=2, num_moves=10_000),
+    "20x1000": Size(num_lines=20, num_orders=1000, num_families=10, num_components=6, num_short=4, num_moves=5_000),
+    "30x2000": Size(num_lines=30, num_orders=2000, num_families=10, num_components=6, num_short=4, num_moves=5_000),
 }
 
 #: Share of the horizon after which the supplier calls, that the shortage reaches, and by which deliveries slip.
@@ -52,14 +54,27 @@ def generate(seed: int, size: str = "10x200") -> tuple[Problem, Schedule]:
     Raises:
         ConfigError: no such size.
     """
+    stocked, nominal, facts = _draw(seed, size)
+    return _let_deliveries_slip(stocked, nominal, facts.num_short), nominal
+
+
+def generate_undisturbed(seed: int, size: str = "10x200") -> tuple[Problem, Schedule]:
+    """Draw the same instance with every delivery as planned: what happens to it is for ``events`` to say.
+
+    Raises:
+        ConfigError: no such size.
+    """
+    return _draw(seed, size)[:2]
+
+
+def _draw(seed: int, size: str) -> tuple[Problem, Schedule, Size]:
     if size not in SIZES:
         raise ConfigError(f"factory size: got {size!r}, expected a known one{nearest(size, SIZES)}")
     facts = SIZES[size]
     rng = np.random.default_rng([seed, facts.num_lines, facts.num_orders])
     plant = _draw_plant(rng, facts, seed)
     nominal = _plan_without_shortage(plant, facts.num_moves, seed)
-    stocked = _plan_deliveries(rng, plant, nominal)
-    return _let_deliveries_slip(stocked, nominal, facts.num_short), nominal
+    return _plan_deliveries(rng, plant, nominal), nominal, facts
 
 
 def _draw_plant(rng: np.random.Generator, facts: Size, seed: int) -> Problem:
@@ -129,7 +144,14 @@ def _plan_deliveries(rng: np.random.Generator, plant: Problem, nominal: Schedule
         spare = int(np.ceil(SPARE_SHARE * need.sum()))
         stock[component] = used[0] + spare
         quantity[component] = np.diff(used)
-    return replace(plant, stock=stock, delivery_time_s=time_s, delivery_quantity=quantity, late_time_s=time_s)
+    return replace(
+        plant,
+        stock=stock,
+        delivery_time_s=time_s,
+        delivery_quantity=quantity,
+        late_time_s=time_s,
+        late_quantity=quantity,
+    )
 
 
 def _let_deliveries_slip(plant: Problem, nominal: Schedule, num_short: int) -> Problem:

@@ -33,9 +33,13 @@ class Problem:
         stock: ``[components]``, units at time 0.
         delivery_time_s: ``[components, deliveries]`` as planned.
         delivery_quantity: ``[components, deliveries]``.
-        late_time_s: ``[components, deliveries]``, when they really come, known from ``event_time_s`` on.
-        event_time_s: when the supplier calls.
+        late_time_s: ``[components, deliveries]``, when they come as far as is known, from ``event_time_s`` on.
+        event_time_s: when something happens for the first time.
         horizon_s: roughly when the nominal plan ends.
+        late_quantity: ``[components, deliveries]``, how much comes as far as is known; by default as planned.
+        known_from_s: ``[orders]``, when each order came in; by default all at 0.
+        outages: lines that broke down: line, from, until. What runs then pauses and goes on after it.
+        holds: stock in quarantine: component, from, until, units.
     """
 
     seed: int
@@ -52,6 +56,16 @@ class Problem:
     late_time_s: np.ndarray
     event_time_s: int
     horizon_s: int
+    late_quantity: np.ndarray = None  # type: ignore[assignment]
+    known_from_s: np.ndarray = None  # type: ignore[assignment]
+    outages: tuple[tuple[int, int, int], ...] = ()
+    holds: tuple[tuple[int, int, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.late_quantity is None:
+            object.__setattr__(self, "late_quantity", self.delivery_quantity)
+        if self.known_from_s is None:
+            object.__setattr__(self, "known_from_s", np.zeros(len(self.family), np.int64))
 
     @property
     def num_orders(self) -> int:
@@ -82,8 +96,12 @@ class Schedule:
     line: np.ndarray
 
     def end_s(self, problem: Problem) -> np.ndarray:
-        """Return when each order ends, int64 ``[orders]``."""
-        return self.start_s + problem.processing_time_s[np.arange(problem.num_orders), self.line]
+        """Return when each order ends, int64 ``[orders]``: after its processing time and what its line stood still."""
+        end_s = self.start_s + problem.processing_time_s[np.arange(problem.num_orders), self.line]
+        for line, from_s, until_s in sorted(problem.outages, key=lambda outage: outage[1]):
+            paused = (self.line == line) & (self.start_s < from_s) & (from_s < end_s)
+            end_s = np.where(paused, end_s + until_s - from_s, end_s)
+        return end_s
 
     def weighted_tardiness_s(self, problem: Problem) -> int:
         """Return the sum over orders of weight times seconds after the due time."""
@@ -148,17 +166,31 @@ class Situation:
 def supply(problem: Problem, *, event_known: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return arrival times and running totals, int64 ``[components, deliveries + 1]``, stock first."""
     time_s = problem.late_time_s if event_known else problem.delivery_time_s
+    quantity = problem.late_quantity if event_known else problem.delivery_quantity
+    stock = problem.stock
+    if problem.holds and event_known:
+        # Held units are taken from what is here and come back like a delivery.
+        stock = stock.copy()
+        back_s, back = (np.zeros((problem.num_components, len(problem.holds)), np.int64) for _ in range(2))
+        for column, (component, _, until_s, units) in enumerate(problem.holds):
+            stock[component] -= units
+            back_s[component, column], back[component, column] = until_s, units
+        time_s, quantity = np.concatenate([time_s, back_s], 1), np.concatenate([quantity, back], 1)
     order = np.argsort(time_s, axis=1, kind="stable")
     times_s = np.take_along_axis(time_s, order, 1)
-    quantity = np.take_along_axis(problem.delivery_quantity, order, 1)
+    quantity = np.take_along_axis(quantity, order, 1)
     start = np.zeros((problem.num_components, 1), np.int64)
-    totals = np.cumsum(np.concatenate([problem.stock[:, None], quantity], 1), axis=1)
+    totals = np.cumsum(np.concatenate([stock[:, None], quantity], 1), axis=1)
     return np.concatenate([start, times_s], 1), totals
 
 
-def is_committed(schedule: Schedule, now_s: int) -> np.ndarray:
-    """Say which orders have started or start within ``FREEZE_S``: bool ``[orders]``."""
-    return schedule.start_s < now_s + FREEZE_S
+def is_committed(problem: Problem, schedule: Schedule, now_s: int) -> np.ndarray:
+    """Say which orders have started or start within ``FREEZE_S`` on a line that runs: bool ``[orders]``."""
+    committed = schedule.start_s < now_s + FREEZE_S
+    for line, from_s, until_s in problem.outages:
+        if from_s <= now_s < until_s:
+            committed &= (schedule.line != line) | (schedule.start_s < now_s)
+    return committed
 
 
 def situation_at(problem: Problem, schedule: Schedule | None, now_s: int, *, event_known: bool = True) -> Situation:
@@ -168,7 +200,7 @@ def situation_at(problem: Problem, schedule: Schedule | None, now_s: int, *, eve
     committed = np.zeros(problem.num_orders, np.bool_)
     tardiness = 0
     if schedule is not None:
-        committed = is_committed(schedule, now_s)
+        committed = is_committed(problem, schedule, now_s)
         end_s = schedule.end_s(problem)
         for order in np.flatnonzero(committed)[np.argsort(schedule.start_s[committed], kind="stable")]:
             line = schedule.line[order]
@@ -176,13 +208,16 @@ def situation_at(problem: Problem, schedule: Schedule | None, now_s: int, *, eve
             line_family[line] = problem.family[order]
         late_s = np.maximum(end_s - problem.due_s, 0)
         tardiness = int((problem.weight * late_s)[committed].sum())
+    for broken, from_s, until_s in problem.outages:
+        if from_s <= now_s < until_s:
+            line_free_s[broken] = max(line_free_s[broken], until_s)
     free = np.flatnonzero(~committed)
     part = np.full((problem.num_orders, MAX_PARTS), -1, np.int64)
     quantity = np.zeros((problem.num_orders, MAX_PARTS), np.int64)
-    for order in range(problem.num_orders):
-        needs = np.flatnonzero(problem.requirement[order])
-        part[order, : len(needs)] = needs
-        quantity[order, : len(needs)] = problem.requirement[order, needs]
+    order, needs = np.nonzero(problem.requirement)
+    place = np.arange(len(order)) - np.searchsorted(order, order)
+    part[order, place] = needs
+    quantity[order, place] = problem.requirement[order, needs]
     times_s, totals = supply(problem, event_known=event_known)
     return Situation(
         problem=problem,

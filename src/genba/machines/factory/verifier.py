@@ -33,7 +33,13 @@ def verify(trace: Mapping[str, np.ndarray]) -> dict[str, float]:
     facts = {name: np.asarray(value).tolist() for name, value in trace.items()}
     check(facts, facts["start_s"], facts["line"])
     cost, late = _weighted_tardiness_s(facts, facts["start_s"], facts["line"])
-    idle_cost, _ = _weighted_tardiness_s(facts, _pushed_back(facts), facts["nominal_line"])
+    if facts.get("scenario", "shortage") == "shortage":
+        idle_cost, _ = _weighted_tardiness_s(facts, _pushed_back(facts), facts["nominal_line"])
+    else:
+        # What doing nothing comes to over several events is taken from the simulator; it breaks no rule either.
+        idle = facts | {"holds": facts["unchanged_holds"]}
+        check(idle, facts["unchanged_start_s"], facts["unchanged_line"], frozen=False)
+        idle_cost, _ = _weighted_tardiness_s(idle, facts["unchanged_start_s"], facts["unchanged_line"])
     share = cost / idle_cost if idle_cost else float(cost > 0)
     ends = [_end(facts, i, facts["start_s"], facts["line"]) for i in range(len(facts["family"]))]
     return {
@@ -45,25 +51,49 @@ def verify(trace: Mapping[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def check(facts: Mapping[str, Any], start_s: list[int], line: list[int]) -> None:
+def check(facts: Mapping[str, Any], start_s: list[int], line: list[int], *, frozen: bool = True) -> None:
     """Refuse a schedule that breaks a constraint.
+
+    Args:
+        facts: the trace as lists.
+        start_s: of every order.
+        line: of every order.
+        frozen: whether it must agree with what was in force at each event; not for one that never was.
 
     Raises:
         VerificationError: naming the constraint.
     """
     orders, event_s = range(len(facts["family"])), facts["event_time_s"]
-    frozen = [facts["nominal_start_s"][i] < event_s + COMMITTED_WITHIN_S for i in orders]
+    times_s = facts.get("history_time_s", [event_s])
+    starts_s = facts.get("history_start_s", [facts["nominal_start_s"]])
+    lines = facts.get("history_line", [facts["nominal_line"]])
+    known_s = facts.get("known_from_s", [0] * len(orders))
+    # Since when each order was free to be moved for the last time; None: it never was.
+    free_since_s: list[int | None] = [None] * len(orders)
     for i in orders:
         if not 0 <= line[i] < len(facts["line_family"]):
             raise VerificationError(f"order {i}: got line {line[i]}, expected 0 to {len(facts['line_family']) - 1}")
         if facts["processing_time_s"][i][line[i]] <= 0:
             raise VerificationError(f"order {i}: line {line[i]} is not eligible for it")
-        if frozen[i] and (start_s[i] != facts["nominal_start_s"][i] or line[i] != facts["nominal_line"][i]):
-            raise VerificationError(f"order {i}: frozen at the event, but moved")
+        if start_s[i] < known_s[i]:
+            raise VerificationError(f"order {i}: starts at {start_s[i]} s, before it came in at {known_s[i]} s")
+        for time_s, then_s, there in zip(times_s, starts_s, lines):
+            committed = 0 <= then_s[i] < time_s + COMMITTED_WITHIN_S
+            if committed and then_s[i] >= time_s:
+                committed = not any(m == there[i] and f <= time_s < u for m, f, u in facts.get("outages", []))
+            if not committed:
+                free_since_s[i] = time_s
+            elif frozen and (start_s[i] != then_s[i] or line[i] != there[i]):
+                raise VerificationError(f"order {i}: frozen at the event, but moved")
     for m in range(len(facts["line_family"])):
         free_s, family = 0, facts["line_family"][m]
         for i in sorted((i for i in orders if line[i] == m), key=lambda i: start_s[i]):
-            since_s = free_s if frozen[i] else max(free_s, event_s)  # nobody re-plans the past
+            since_s, moved_s = free_s, free_since_s[i]
+            if frozen and moved_s is not None:  # nobody re-plans the past
+                since_s = max(free_s, moved_s)
+            for broken, from_s, until_s in facts.get("outages", []):
+                if broken == m and start_s[i] >= from_s:
+                    since_s = max(since_s, until_s)
             if start_s[i] < since_s:
                 raise VerificationError(f"order {i}: starts at {start_s[i]} s, overlaps on line {m} until {since_s} s")
             setup_s = facts["setup_s"][family][facts["family"][i]]
@@ -76,8 +106,12 @@ def check(facts: Mapping[str, Any], start_s: list[int], line: list[int]) -> None
 
 def _check_material(facts: Mapping[str, Any], k: int, start_s: list[int]) -> None:
     """Walk through arrivals and consumption in time order; at the same second arrivals come first."""
-    moves = [(t, 0, q) for t, q in zip(facts["late_time_s"][k], facts["delivery_quantity"][k])]
+    come = facts.get("late_quantity", facts["delivery_quantity"])
+    moves = [(t, 0, q) for t, q in zip(facts["late_time_s"][k], come[k])]
     moves += [(start_s[i], 1, -needs[k]) for i, needs in enumerate(facts["requirement"]) if needs[k]]
+    for component, from_s, until_s, units in facts.get("holds", []):
+        if component == k:
+            moves += [(from_s, 1, -units), (until_s, 0, units)]
     units = facts["stock"][k]
     for time_s, _, quantity in sorted(moves):
         units += quantity
@@ -86,7 +120,11 @@ def _check_material(facts: Mapping[str, Any], k: int, start_s: list[int]) -> Non
 
 
 def _end(facts: Mapping[str, Any], i: int, start_s: list[int], line: list[int]) -> int:
-    return start_s[i] + facts["processing_time_s"][i][line[i]]
+    end_s = start_s[i] + facts["processing_time_s"][i][line[i]]
+    for broken, from_s, until_s in sorted(facts.get("outages", []), key=lambda outage: outage[1]):
+        if broken == line[i] and start_s[i] < from_s < end_s:
+            end_s += until_s - from_s
+    return end_s
 
 
 def _weighted_tardiness_s(facts: Mapping[str, Any], start_s: list[int], line: list[int]) -> tuple[int, int]:
