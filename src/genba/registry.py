@@ -22,9 +22,8 @@ EMBODIMENTS: dict[str, str] = {
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
 }
 
-#: Task id -> the ``Task`` object.
-TASKS: dict[str, str] = {
-    "arm/grip@1": "genba.machines.arm.tasks:GRIP",
+#: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
+_HELD_OUT: dict[str, str] = {
     "arm/grip-heavy-filling@1": "genba.machines.arm.tasks:HEAVY_FILLING",
     "arm/grip-slippery@1": "genba.machines.arm.tasks:SLIPPERY",
     "arm/grip-cylinder@1": "genba.machines.arm.tasks:CYLINDER",
@@ -33,19 +32,28 @@ TASKS: dict[str, str] = {
     "arm/grip-dead-pad@1": "genba.machines.arm.tasks:DEAD_PAD",
     "arm/grip-slow-gripper@1": "genba.machines.arm.tasks:SLOW_GRIPPER",
     "arm/grip-knock@1": "genba.machines.arm.tasks:KNOCK",
+    "vehicle/red-light-runner@1": "genba.machines.vehicle.tasks:RED_LIGHT_RUNNER",
+    "vehicle/jaywalker@1": "genba.machines.vehicle.tasks:JAYWALKER",
+    "vehicle/occluded-pedestrian@1": "genba.machines.vehicle.tasks:OCCLUDED_PEDESTRIAN",
+    "vehicle/blocked-lane@1": "genba.machines.vehicle.tasks:BLOCKED_LANE",
+    "vehicle/lidar-drop-out@1": "genba.machines.vehicle.tasks:LIDAR_DROP_OUT",
+    "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
+    "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
+    "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
+    "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
+    "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
+}
+HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
+
+#: Task id -> the ``Task`` object.
+TASKS: dict[str, str] = {
+    "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",
-    "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
-    "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
-}
-
-#: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
-HELD_OUT_TASKS: frozenset[str] = frozenset(task_id for task_id in TASKS if task_id.startswith("arm/grip-")) | {
-    "factory/shortage-xl@1",
-    "factory/two-at-once@1",
+    **_HELD_OUT,
 }
 #: Each machine's main task: what a run's page shows even where the run has no result of it.
 MAIN_TASKS: tuple[str, ...] = ("arm/grip@1", "vehicle/intersection@1", "factory/shortage@1")

@@ -42,7 +42,9 @@ class BicycleState:
     yaw_rate_radps: float = 0.0
 
 
-def advance(state: BicycleState, acceleration_mps2: float, steering_rad: float, dt_s: float) -> BicycleState:
+def advance(
+    state: BicycleState, acceleration_mps2: float, steering_rad: float, dt_s: float, mu: float = MU
+) -> BicycleState:
     """Move the car by ``dt_s`` under commands that are bounded to what its actuators can do.
 
     The rear axle's kinematic bicycle: x' = v cos(heading), y' = v sin(heading), heading' = v tan(steering) / wheelbase.
@@ -57,7 +59,7 @@ def advance(state: BicycleState, acceleration_mps2: float, steering_rad: float, 
     turn = MAX_STEERING_RATE_RADPS * dt_s
     steering = state.steering_rad + min(max(steering_goal - state.steering_rad, -turn), turn)
 
-    grip = MU * GRAVITY_MPS2
+    grip = mu * GRAVITY_MPS2
     acceleration = min(max(acceleration, -grip), grip)
     speed = state.speed_mps + acceleration * dt_s
     if speed <= 0.0:

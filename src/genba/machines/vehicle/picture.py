@@ -103,7 +103,7 @@ def _frame(trace: Mapping[str, np.ndarray], step: int, ground: Image.Image, acto
             half = np.array([0.6, 0.6])  # drawn larger than life, to be seen
         else:
             half = row[6:8] / 2
-        colour = (CAR, TRUCK, PERSON)[int(row[1])]
+        colour = (CAR, TRUCK, PERSON, PERSON)[int(row[1])]
         brush.polygon(_pixels(corners(row[2], row[3], row[4], *half)), fill=colour, outline=(60, 60, 60))
     time_s, x, y, heading, speed = trace["ego"][step, :5]
     c, s = np.cos(heading), np.sin(heading)

@@ -15,6 +15,7 @@ import numpy as np
 from genba.errors import SimulatorError
 from genba.machines.vehicle import bicycle, lidar
 from genba.machines.vehicle.bicycle import BicycleState
+from genba.machines.vehicle.conditions import DROP_OUT_S, NOMINAL, Condition, draw_bodies
 from genba.machines.vehicle.geometry import corners, distance_to_segments, first_overlap
 from genba.machines.vehicle.network import (
     BUILDING_HEIGHT_M,
@@ -29,7 +30,7 @@ from genba.machines.vehicle.network import (
 from genba.machines.vehicle.path import RoutePath
 from genba.machines.vehicle.scenario import draw_scenario
 from genba.machines.vehicle.traffic import HEADING, ID, KIND, LENGTH, NUM_COLUMNS, SPEED, WIDTH, Traffic, X, Y
-from genba.machines.vehicle.traffic_process import PERSON, STEP_S, TRUCK, WARM_UP_STEPS
+from genba.machines.vehicle.traffic_process import CYCLIST, PERSON, STEP_S, TRUCK, WARM_UP_STEPS
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
@@ -47,8 +48,8 @@ CURVATURES_M = np.array([5.0, 10.0, 18.0, 28.0])
 #: standard deviations of the noise of speed, acceleration, yaw rate, steering angle; of lateral and heading error
 TELEMETRY_NOISE = np.array([0.05, 0.1, 0.005, 0.002])
 LATERAL_NOISE_M, HEADING_NOISE_RAD = 0.03, 0.003
-#: heights of a car, a truck, a person
-HEIGHTS_M = np.array([1.5, 3.2, 1.75])
+#: heights of a car, a truck, a person, a cyclist
+HEIGHTS_M = np.array([1.5, 3.2, 1.75, 1.75])
 RED, YELLOW, GREEN = 1, 2, 3
 #: an object counts as seen while a sweep within this time had at least so many returns of it
 MEMORY_S = 0.3
@@ -91,7 +92,8 @@ class World:
 class VehicleEnv:
     """A car that has to cross the intersection along its route."""
 
-    def __init__(self) -> None:
+    def __init__(self, condition: Condition = NOMINAL) -> None:
+        self.condition = condition
         self.embodiment = load_embodiment("vehicle/urban-car@1")
         self._traffic = Traffic()
         self._world: World | None = None
@@ -119,7 +121,9 @@ class VehicleEnv:
         self._segments = road.segments
         self._lane_lines = [road.lanes[name] for name in sorted(road.lanes)]
         self._path = road.paths[scenario.manoeuvre, scenario.ego_lane]
-        front, colour, objects = self._traffic.reset(scenario)
+        self._bodies, standing = draw_bodies(self.condition, seed, self._path, scenario.ego_lane)
+        front, colour, objects = self._traffic.reset(scenario, standing)
+        objects = self._with_bodies(objects)
         x, y, heading, speed = (float(value) for value in front)
         ego = BicycleState(
             x - bicycle.FRONT_M * math.cos(heading), y - bicycle.FRONT_M * math.sin(heading), heading, speed
@@ -148,7 +152,7 @@ class VehicleEnv:
         acceleration, steering = float(action.continuous[0]), float(action.continuous[1])
         states = [world.ego]
         for _ in range(NUM_SUBSTEPS):
-            states.append(bicycle.advance(states[-1], acceleration, steering, STEP_S / NUM_SUBSTEPS))
+            states.append(bicycle.advance(states[-1], acceleration, steering, STEP_S / NUM_SUBSTEPS, self.condition.mu))
         ego = states[-1]
         colour, objects = self._traffic.step(
             ego.x_m + bicycle.FRONT_M * math.cos(ego.heading_rad),
@@ -156,6 +160,9 @@ class VehicleEnv:
             ego.heading_rad,
             ego.speed_mps,
         )
+        for body in self._bodies:
+            body.advance(STEP_S, world.along_m, world.ego.speed_mps, objects)
+        objects = self._with_bodies(objects)
         self._steps += 1
         if colour != world.colour:
             self._colour_since_s = self._steps * STEP_S
@@ -212,6 +219,10 @@ class VehicleEnv:
         before = self._world if self._steps else None
         along_m, lateral_m = self._path.project(ego.x_m, ego.y_m, near_m)
         points, returns = self._sweep(ego_at_sweep, objects)
+        # A drop-out: what the sensor would have seen is neither kept nor handed on.
+        silent = self.condition.lidar_drops_out and (self._steps * STEP_S) % (2 * DROP_OUT_S) >= DROP_OUT_S - 1e-9
+        if silent:
+            points, returns = points[:0], np.zeros_like(returns)
         for i in np.flatnonzero(returns >= MIN_RETURNS):
             self._last_seen[int(objects[i, ID])] = self._steps
         oldest = self._steps - round(MEMORY_S / STEP_S)
@@ -240,11 +251,16 @@ class VehicleEnv:
             "telemetry": telemetry,
             "route": dense([self._time_ns], self._route(world)[None]),
             "signal": dense([self._time_ns - SIGNAL_AGE_NS], self._signal(world)[None]),
-            "lidar": ragged([self._time_ns - LIDAR_AGE_NS], [points]),
         }
+        if not silent:
+            samples["lidar"] = ragged([self._time_ns - LIDAR_AGE_NS], [points])
         terminated = self._is_over(world, before)
         truncated = not terminated and self._steps >= MAX_STEPS
         return Step(self._time_ns, samples, terminated, truncated)
+
+    def _with_bodies(self, objects: np.ndarray) -> np.ndarray:
+        present = [body.row() for body in self._bodies if body.is_present]
+        return np.concatenate([objects, np.stack(present)]) if present else objects
 
     def _measure(self, states: list[BicycleState]) -> np.ndarray:
         true = np.array([[s.speed_mps, s.acceleration_mps2, s.yaw_rate_radps, s.steering_rad] for s in states])
@@ -334,4 +350,4 @@ def _splits(lengths: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-assert NUM_COLUMNS == WIDTH + 1 and TRUCK < PERSON < len(HEIGHTS_M)
+assert NUM_COLUMNS == WIDTH + 1 and TRUCK < PERSON < CYCLIST < len(HEIGHTS_M)

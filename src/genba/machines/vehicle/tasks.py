@@ -1,11 +1,16 @@
-"""The task ``vehicle/intersection@1``: cross a signalised intersection with traffic, by LiDAR, odometry, route and message.
+"""The task ``vehicle/intersection@1``: cross a signalised intersection with traffic, by LiDAR, odometry, route and message;
+and one task per condition that training never shows.
 
 Read next: ``README.md``, the numbers measured on it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
+from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
 from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
@@ -34,3 +39,26 @@ INTERSECTION = Task(
     test_seeds=range(1_000_000, 1_000_100),
     max_steps=MAX_STEPS,
 )
+
+
+def _held_out(condition: Condition) -> Task:
+    """Make a condition's task: the nominal one with another world, and no seed that may be trained on."""
+    return replace(
+        INTERSECTION,
+        id=f"vehicle/{condition.name}@1",
+        description=f"As vehicle/intersection@1, held out of training: {condition.description}",
+        make_env=partial(VehicleEnv, condition),
+        train_seeds=range(0),
+    )
+
+
+(
+    RED_LIGHT_RUNNER,
+    JAYWALKER,
+    OCCLUDED_PEDESTRIAN,
+    BLOCKED_LANE,
+    LIDAR_DROP_OUT,
+    STOPPED_IN_BOX,
+    LOW_FRICTION,
+    WRONG_WAY_CYCLIST,
+) = (_held_out(condition) for condition in CONDITIONS)

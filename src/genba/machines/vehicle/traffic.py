@@ -12,11 +12,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import IO
 
 import numpy as np
 
 from genba.errors import SimulatorError
+from genba.machines.vehicle.conditions import Standing
 from genba.machines.vehicle.network import SYSTEM_PACKAGES, load_road, sumo_home
 from genba.machines.vehicle.scenario import Scenario
 from genba.machines.vehicle.traffic_process import HEADER
@@ -36,8 +39,8 @@ class Traffic:
         self._socket: socket.socket | None = None
         self._log: IO[bytes] | None = None
 
-    def reset(self, scenario: Scenario) -> tuple[np.ndarray, int, np.ndarray]:
-        """Begin a scenario and run its warm-up.
+    def reset(self, scenario: Scenario, standing: Sequence[Standing] = ()) -> tuple[np.ndarray, int, np.ndarray]:
+        """Begin a scenario, with vehicles that stand where they are put, and run its warm-up.
 
         Returns:
             The ego's front bumper x, y, heading, speed ``[4]``; the light's colour (1 red, 2 yellow, 3 green); the
@@ -47,6 +50,7 @@ class Traffic:
             SimulatorError: SUMO cannot start or refuses.
         """
         request = {**scenario.to_json(), "net_file": str(load_road().net_file)}
+        request["standing"] = [asdict(vehicle) for vehicle in standing]
         numbers = self._ask(b"R", json.dumps(request).encode())
         return numbers[:4], int(numbers[4]), numbers[5:].reshape(-1, NUM_COLUMNS)
 

@@ -20,7 +20,7 @@ STEP_S = 0.1
 #: how long SUMO drives everybody, the ego too, before the episode begins
 WARM_UP_STEPS = 50
 #: kind of a row
-CAR, TRUCK, PERSON = 0, 1, 2
+CAR, TRUCK, PERSON, CYCLIST = 0, 1, 2, 3
 COLOURS = {"r": 1.0, "u": 1.0, "y": 2.0, "g": 3.0}
 #: SUMO's phases of the programme: start in the cycle (s)
 PHASE_ENDS_S = (11.0, 16.0, 19.0, 21.0, 32.0, 37.0, 40.0, 42.0)
@@ -32,6 +32,7 @@ class _World:
         self._started = False
         self._cars: dict[str, tuple[float, float, float, float]] = {}
         self._link = 0
+        self._standing: list[dict[str, Any]] = []
 
     def reset(self, request: dict[str, Any]) -> list[float]:
         sumo = self._sumo
@@ -60,6 +61,9 @@ class _World:
                 if origin != target:
                     sumo.route.add(f"{origin}{target}", [f"{origin}_in", f"{target}_out"])
         self._add_ego(request)
+        self._standing = request["standing"]
+        for car in self._standing:
+            sumo.vehicle.add(f"c{car['id']}", "sn", typeID=car["kind"], depart="0")
         for car in request["cars"]:
             name = f"c{car['id']}"
             start = (
@@ -81,6 +85,7 @@ class _World:
             sumo.person.appendWalkingStage(name, [edge, f"{person['target']}_out"], 60.0)
             sumo.person.setSpeed(name, person["speed_mps"])
         for _ in range(WARM_UP_STEPS):
+            self._hold()
             sumo.simulationStep()
         if "ego" not in sumo.vehicle.getIDList():
             raise RuntimeError(f"seed {request['seed']}: SUMO did not insert the ego")
@@ -93,8 +98,17 @@ class _World:
         angle_deg = (90.0 - math.degrees(heading_rad)) % 360.0
         sumo.vehicle.moveToXY("ego", "", -1, x_m, y_m, angle_deg, 2)
         sumo.vehicle.setSpeed("ego", speed_mps)
+        self._hold()
         sumo.simulationStep()
         return self._others()
+
+    def _hold(self) -> None:
+        """Keep what stands where it stands, wherever a lane or a route would have it."""
+        for car in self._standing:
+            name = f"c{car['id']}"
+            angle_deg = (90.0 - math.degrees(car["heading_rad"])) % 360.0
+            self._sumo.vehicle.moveToXY(name, "", -1, car["x_m"], car["y_m"], angle_deg, 2)
+            self._sumo.vehicle.setSpeed(name, 0.0)
 
     def _add_ego(self, request: dict[str, Any]) -> None:
         target = {"left": "w", "straight": "n", "right": "e"}[request["manoeuvre"]]

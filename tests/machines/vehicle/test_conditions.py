@@ -1,0 +1,117 @@
+"""The conditions: in the scene and seen by the LiDAR, the same for the same seed, and closed to training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from genba.bench.collect import collect
+from genba.errors import ConfigError
+from genba.machines.vehicle import bicycle
+from genba.machines.vehicle.bicycle import BicycleState, advance
+from genba.machines.vehicle.conditions import CONDITIONS, FIRST_ID, LOW_MU, RUNNER_START_M, Body, draw_bodies
+from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.network import load_road
+from genba.machines.vehicle.simulator import VehicleEnv
+from genba.machines.vehicle.traffic_process import PERSON
+from genba.registry import task
+from genba.spec.action import Action
+from genba.spec.episode import Episode
+from genba.spec.observation import Observation
+
+BY_NAME = {condition.name: condition for condition in CONDITIONS}
+NOBODY = np.zeros((0, 8))
+SEED = 1_000_000
+
+
+class Kept:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.episodes: list[Episode] = []
+
+    def append(self, episode: Episode) -> None:
+        self.episodes.append(episode)
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_no_seed_of_a_condition_may_be_collected_for_training(name):
+    found = task(f"vehicle/{name}@1")
+    assert len(found.test_seeds) == 100 and len(found.train_seeds) == 0
+    kept = Kept()
+    for seed in (0, SEED):
+        with pytest.raises(ConfigError, match="expected train seeds"):
+            collect(task=found.id, policy="gap", seeds=[seed], sink=kept)
+    assert kept.episodes == []
+
+
+@pytest.mark.parametrize("name", ["jaywalker", "blocked-lane", "stopped-in-box", "occluded-pedestrian"])
+def test_whoever_the_condition_adds_is_in_the_scene_and_returns_the_beams(name):
+    env = VehicleEnv(BY_NAME[name])
+    try:
+        policy, step = GapExpert(env), env.reset(SEED)
+        seen = False
+        while not (seen or step.terminated or step.truncated):
+            step = env.step(policy.act(Observation(env.embodiment.id, step.time_ns, {})).at(step.time_ns))
+            added = env.world.objects[:, 0] >= FIRST_ID
+            assert added.any()
+            seen = bool(env.world.visible[added].any())
+        assert seen
+    finally:
+        env.close()
+
+
+def test_the_lidar_is_silent_for_two_seconds_of_every_four():
+    env = VehicleEnv(BY_NAME["lidar-drop-out"])
+    try:
+        step, speaks = env.reset(SEED), []
+        for _ in range(80):
+            speaks.append("lidar" in step.samples)
+            assert {"telemetry", "route", "signal"} <= set(step.samples)
+            step = env.step(Action(np.array([-3.0, 0.0], np.float32)))
+        assert speaks == ([True] * 20 + [False] * 20) * 2
+    finally:
+        env.close()
+
+
+def test_low_friction_bounds_braking_to_mu_g():
+    state = BicycleState(0.0, 0.0, 0.0, 10.0)
+    for _ in range(50):
+        state = advance(state, -8.0, 0.0, 0.02, LOW_MU)
+    assert state.acceleration_mps2 == pytest.approx(-0.25 * 9.81)
+
+
+def test_a_walker_starts_when_both_would_arrive_together_and_not_for_a_car_that_stands():
+    # 4 m to walk at 1 m/s takes 4 s; at 10 m/s the front bumper (3.7 m before the axle) is 40 m short then.
+    walker = Body(FIRST_ID, PERSON, (0.0, 0.0), 0.0, 1.0, conflict_along_m=100.0, reach_m=4.0)
+    walker.advance(0.1, 100.0 - bicycle.FRONT_M - 40.1, 10.0, NOBODY)
+    assert walker.gone_m < 0 and walker.row()[5] == 0.0
+    walker.advance(0.1, 100.0 - bicycle.FRONT_M - 5.0, 0.0, NOBODY)
+    assert walker.gone_m < 0
+    walker.advance(0.1, 100.0 - bicycle.FRONT_M - 39.9, 10.0, NOBODY)
+    assert walker.gone_m == pytest.approx(0.1) and walker.row()[5] == 1.0
+
+
+def test_a_body_waits_for_a_car_in_its_way():
+    walker = Body(FIRST_ID, PERSON, (0.0, 0.0), 0.0, 1.0, gone_m=0.0)
+    # Half of 0.5 m and of 4.5 m and 0.3 s at 1 m/s: it stops where less than 2.8 m lie between the middles.
+    for x, gone in ((2.7, 0.0), (2.9, 0.1)):
+        walker.gone_m = 0.0
+        walker.advance(0.1, 0.0, 5.0, np.array([[1, 0, x, 0.0, 0.0, 0.0, 4.5, 1.8]]))
+        assert walker.gone_m == pytest.approx(gone)
+
+
+@pytest.mark.parametrize("way", sorted(load_road().paths))
+def test_the_child_s_truck_leaves_a_metre_to_the_car_and_the_runner_meets_the_route(way):
+    path = load_road().paths[way]
+    bodies, standing = draw_bodies(BY_NAME["occluded-pedestrian"], SEED, path, way[1])
+    x, y = (standing[0].x_m, standing[0].y_m) if standing else bodies[1].start
+    # Half of the car's 1.85 m, 1 m, and half of the truck's 2.4 m to the right of the route.
+    near_m = float(np.argmin(np.hypot(path.points[:, 0] - x, path.points[:, 1] - y))) * 0.5
+    assert path.project(x, y, near_m)[1] == pytest.approx(-(0.925 + 1.0 + 1.2), abs=0.01)
+    (runner,), _ = draw_bodies(BY_NAME["red-light-runner"], SEED, path, way[1])
+    meets_x, meets_y = runner.start[0] + runner.reach_m, runner.start[1]
+    route_x, route_y, _, _ = path.at(runner.conflict_along_m)
+    assert math.hypot(meets_x - route_x, meets_y - route_y) < 0.5 and runner.start[0] == -RUNNER_START_M
