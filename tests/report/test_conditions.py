@@ -29,7 +29,7 @@ def _write(measured, folder, task, policy, successes):
 
 
 def test_the_best_fixed_force_counts_and_means_need_every_condition(measured, tmp_path):
-    tasks = sorted(HELD_OUT_TASKS)
+    tasks = sorted(name for name in HELD_OUT_TASKS if name.startswith("arm/"))
     for i, task in enumerate(tasks):
         _write(measured, tmp_path, task, "fixed_4n", 3)
         _write(measured, tmp_path, task, "fixed_6n", 4 if i else 2)

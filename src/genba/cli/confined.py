@@ -74,7 +74,7 @@ COMMANDS: dict[str, str] = {
 }
 #: nouns whose commands are confined only where ``COMMANDS`` names them: they keep the rules, the keys and the ledger, or know
 #: no data
-UNCONFINED = ("trust", "audit", "plan")
+UNCONFINED = ("trust", "audit", "plan", "factory")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own

@@ -57,7 +57,7 @@ def _slid_m(trace):
 
 
 def test_every_condition_is_a_task_of_its_own_on_the_same_frozen_boxes():
-    assert set(IDS) == registry.HELD_OUT_TASKS
+    assert set(IDS) == {name for name in registry.HELD_OUT_TASKS if name.startswith("arm/")}
     nominal = registry.task("arm/grip@1")
     for task_id in IDS:
         task = registry.task(task_id)
