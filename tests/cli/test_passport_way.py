@@ -25,8 +25,8 @@ from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
 from genba.trust.folder import TrustFolder
 from genba.trust.passport import Passport
+from genba.trust.requests import Holding
 from genba.trust.revocation import Revoked, revoke
-from genba.trust.terms import Source
 
 SITES = """
 [[sites]]
@@ -152,7 +152,7 @@ def test_a_run_ends_in_a_passport_that_says_what_it_was_made_from(way):
     # one data set of each owner, one agreement each, no parent
     assert (len(found.datasets), len(found.agreements), found.parents, found.egress) == (3, 3, (), "")
     assert found.trained_on == read_set(newest, found).commitment.digest
-    assert read_sources(newest) == tuple(Source(owner, "grip", f"{owner}-terms") for owner in sorted(OWNERS))
+    assert read_sources(newest) == tuple(Holding(owner, "grip", f"{owner}-terms") for owner in sorted(OWNERS))
     # all allow the cart; chestnut only the lab; birch's ends first
     assert (found.deploy.embodiments, found.deploy.sites) == (("toy/cart@1",), ("lab",))
     assert found.deploy.until_ns == UNTIL_NS

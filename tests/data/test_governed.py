@@ -28,8 +28,7 @@ from genba.data.compact import compact, encoded_episode
 from genba.data.fsck import fsck_vault
 from genba.data.govern import govern, holdings
 from genba.data.mixture import Mixture
-from genba.data.purge import fingerprints
-from genba.data.purge import holding as held_of
+from genba.data.purge import fingerprints, stock_of
 from genba.data.quality.inspect import inspect_vault
 from genba.data.query import Span, WindowQuery
 from genba.data.rotation import retire_key, rotate_key
@@ -435,10 +434,10 @@ def test_governing_without_rules_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_an_owner_withdraws_by_content_after_the_agreement_has_ended(trust, tmp_path):
     vault = governed_vault(tmp_path / "vault", trust, FLEET)
-    want = set(fingerprints(vault, held_of(vault, "Sample Fleet", "driving"), vault.keys, unread := []))
+    want = set(fingerprints(vault, stock_of(vault, "Sample Fleet", "driving"), vault.keys, unread := []))
     (trust.path / "agreements" / "sample-fleet.toml").unlink()
     again = opened(vault, "train", TrustFolder(trust.path))
-    got = set(fingerprints(again, held_of(again, "Sample Fleet", "driving"), again.keys, unread))
+    got = set(fingerprints(again, stock_of(again, "Sample Fleet", "driving"), again.keys, unread))
     assert got == want != set()
     assert unread == []
 

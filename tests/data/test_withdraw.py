@@ -23,7 +23,7 @@ from genba.data.export import find_writer
 from genba.data.fsck import fsck_vault
 from genba.data.import_journal import ImportJournal
 from genba.data.ingest import Job, find_logs
-from genba.data.purge import holding
+from genba.data.purge import stock_of
 from genba.data.salvage import repair
 from genba.data.vault import Vault
 from genba.data.withdraw import Scope, folder_of, plan, withdraw
@@ -97,7 +97,7 @@ def test_nothing_of_it_can_be_read_by_any_path_and_the_others_are_intact(both, t
     assert both.read("works/lines/000010").streams
     with pytest.raises(DataError, match="no episode 'fleet/2026/000000'"):
         both.read("fleet/2026/000000")
-    assert not holding(both, *FLEET)
+    assert not stock_of(both, *FLEET)
     assert not (both.path / "shards/fleet").exists() and not (both.path / "set-aside").exists()
     # Neither its names nor its numbers are left anywhere in the vault, the catalog's free pages and the journal included.
     left = everything_below(both.path)
@@ -239,7 +239,7 @@ def test_another_vault_learns_of_it_from_the_list_and_refuses_where_it_cannot_re
 
 
 def test_the_receipt_says_what_was_done_and_holds_offline(both, trust, tmp_path):
-    sizes = holding(both, *FLEET).files
+    sizes = stock_of(both, *FLEET).files
     windows = sum(e.num_windows for e in both.entries() if e.metadata.owner == "fleet")
     done = withdraw(trust, *FLEET, scope_of(both))
     found = read_receipt(done.receipt, trust.trust_store)
@@ -288,7 +288,7 @@ def test_a_vault_that_turns_up_later_is_purged_with_a_receipt_of_its_own(both, t
     first = withdraw(trust, *FLEET, scope_of(both))
     late = open_vault(tmp_path / "late", both.keys.folder)
     second = withdraw(trust, *FLEET, scope_of(late))
-    assert second.is_new and not holding(late, *FLEET)
+    assert second.is_new and not stock_of(late, *FLEET)
     assert list(second.said["vaults"]) == [str(late.path)] and second.said["entry"] == first.said["entry"]
     # Its key is gone, so its content cannot be told any more: the first round's list, copied here, can.
     assert len(second.said["denied"]["unread"]) == 3 and second.said["denied"]["pieces"] == 0
@@ -346,7 +346,7 @@ def test_an_episode_that_is_stored_while_it_is_withdrawn_is_taken_back(both, tru
     monkeypatch.setattr(both.catalog, "insert", withdrawn_meanwhile)
     with pytest.raises(PermissionDeniedError, match="data set '2026' of 'fleet' was withdrawn"):
         both.append(owned(everything, 5, FLEET))
-    assert not holding(both, *FLEET)
+    assert not stock_of(both, *FLEET)
 
 
 def test_two_at_once_are_one_after_the_other(both, trust):
@@ -398,7 +398,7 @@ def test_killed_at_any_point_the_same_command_finishes(both, trust, tmp_path, ev
         said = done.said["vaults"][str(vault.path)]
         assert (said["episodes"], len(said["files"])) == (3, 4)
         pieces.add(done.said["denied"]["pieces"])
-        assert not holding(vault, *FLEET) and len(vault.entries()) == 2
+        assert not stock_of(vault, *FLEET) and len(vault.entries()) == 2
         assert b"fleet" not in everything_below(vault.path)
         with pytest.raises(PermissionDeniedError, match="pieces of what it says were withdrawn"):
             vault.append(renamed(owned(everything, 0, FLEET)))

@@ -8,12 +8,13 @@ from trust_rules import ABROAD, FLEET, FULL, MAKER, TRAINING, rules
 from genba.errors import PassportError
 from genba.trust.agreements import OwnerAgreements
 from genba.trust.passport import Deployment
-from genba.trust.terms import EVERYWHERE, Source, agreement_digest, agreement_of, both, deployment_under
+from genba.trust.requests import Holding
+from genba.trust.terms import EVERYWHERE, agreement_digest, agreement_of, both, deployment_under
 
 GRIP, OPEN, DRIVE = (
-    Source("maker", "grip", "full"),
-    Source("maker", "open", "abroad"),
-    Source("fleet", "drive", "training"),
+    Holding("maker", "grip", "full"),
+    Holding("maker", "open", "abroad"),
+    Holding("fleet", "drive", "training"),
 )
 #: 2027-04-01, 00:00 UTC: 57 years after 1970 with 14 leap days, and 90 days of 2027
 END_NS = (57 * 365 + 14 + 90) * 86400 * 10**9
@@ -73,11 +74,11 @@ def test_the_earlier_end_ends_both(one, other, expected):
 
 def test_a_source_without_its_agreement_is_refused():
     with pytest.raises(PassportError, match=r"maker/grip: no agreement 'ful' .*did you mean 'full'"):
-        agreement_of(rules(), Source("maker", "grip", "ful"))
+        agreement_of(rules(), Holding("maker", "grip", "ful"))
     with pytest.raises(PassportError, match="stranger/grip: no agreement 'full' of this owner is known"):
-        deployment_under(rules(), [Source("stranger", "grip", "full")])
+        deployment_under(rules(), [Holding("stranger", "grip", "full")])
     with pytest.raises(PassportError, match="agreement 'full' is about grip, reach only"):
-        deployment_under(rules(), [Source("maker", "drive", "full")])
+        deployment_under(rules(), [Holding("maker", "drive", "full")])
 
 
 def test_a_digest_stands_for_every_fact_of_an_agreement_and_whose_it_is():

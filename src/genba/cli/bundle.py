@@ -25,8 +25,7 @@ from genba.train.passport import read_set, read_sources
 from genba.trust import passport as passports
 from genba.trust.folder import TrustFolder
 from genba.trust.machine import MachineTrust
-from genba.trust.requests import Request
-from genba.trust.terms import Source
+from genba.trust.requests import Holding, Request
 
 app = typer.Typer(no_args_is_help=True, help="Export a checkpoint to what runs on a machine; check a bundle.")
 
@@ -169,7 +168,7 @@ def _papers(checkpoint_path: Path, weights: str, embodiment_ids: list[str], trus
     return Papers(passport=envelope, weights=stated.weights, trained_on=trained_on, key=trust.signing_key)
 
 
-def require_exports(trust: TrustFolder, sources: Iterable[Source], embodiment_ids: Iterable[str]) -> None:
+def require_exports(trust: TrustFolder, sources: Iterable[Holding], embodiment_ids: Iterable[str]) -> None:
     """Ask every owner's agreement whether what was made from its data may be exported for these machines.
 
     Raises:

@@ -33,7 +33,8 @@ from genba.trust.denied import KEY as DENIED
 from genba.trust.folder import CACHE_FOLDER, EGRESS_FOLDER, HOST_FILE, VARIABLE, TrustFolder
 from genba.trust.keys import FileKeys, KeyProvider, key_id
 from genba.trust.pkcs11 import keys_from_environment
-from genba.trust.sandbox.agreed import Terms, agreed_policy
+from genba.trust.requests import Holding
+from genba.trust.sandbox.agreed import agreed_policy
 from genba.trust.sandbox.log import egress_digest, read_log
 from genba.trust.sandbox.policy import PathRule, Policy, path_rule
 from genba.trust.sandbox.run import RUN_VARIABLE, UNENFORCED_VARIABLE, is_sandboxed, run_sandboxed
@@ -269,28 +270,30 @@ def words_of(arguments: Sequence[str]) -> Words | None:
     return Words(command=name, options=tuple(options), paths=tuple(paths), flags=tuple(flags))
 
 
-def terms_of(trust: TrustFolder, words: Words) -> set[Terms]:
+def terms_of(trust: TrustFolder, words: Words) -> set[Holding]:
     """Return whose data a command touches: what its vault holds, what it names, and what could be stored with neither."""
-    found: set[Terms] = set()
+    found: set[Holding] = set()
     if words.command == "data import" and words.option("--owner") and words.option("--agreement"):
         # An import of one owner's logs touches nobody else's data, whoever else has some in the vault.
         owner, agreement = words.option("--owner"), words.option("--agreement")
         datasets = [
             dataset for one in trust.rules.agreements_of(owner) if one.id == agreement for dataset in one.datasets
         ]
-        return {(owner, dataset, agreement) for dataset in datasets if words.option("--dataset") in ("", dataset)}
+        return {
+            Holding(owner, dataset, agreement) for dataset in datasets if words.option("--dataset") in ("", dataset)
+        }
     if (vault := words.option("--vault")) and (catalog := Path(vault) / CATALOG_NAME).is_file():
-        found |= Catalog(catalog).terms()
+        found |= Catalog(catalog).holdings()
     is_storing = any(sign == ">" and path == vault for sign, path in words.paths) or words.command == "demo"
     if is_storing or not found:
         for owner in trust.rules.owners:
             for one in owner.agreements:
                 if trust.party in one.parties and trust.site in one.sites:
-                    found |= {(owner.owner, dataset, one.id) for dataset in one.datasets}
+                    found |= {Holding(owner.owner, dataset, one.id) for dataset in one.datasets}
     return found
 
 
-def policy_of(trust: TrustFolder, words: Words, terms: Iterable[Terms]) -> Policy:
+def policy_of(trust: TrustFolder, words: Words, terms: Iterable[Holding]) -> Policy:
     """Return what a command may reach, without files.
 
     Raises:
@@ -310,7 +313,7 @@ def _endpoint(location: str) -> str:
     return host if ":" in host else f"{host}:{default}"
 
 
-def _with_files(policy: Policy, trust: TrustFolder, words: Words, terms: Iterable[Terms]) -> Policy:
+def _with_files(policy: Policy, trust: TrustFolder, words: Words, terms: Iterable[Holding]) -> Policy:
     readable, writable = list(_code_rules()), []
     for sign, path in words.paths:
         if "://" in path or not path:
@@ -359,7 +362,7 @@ def _trust_rules(trust: TrustFolder) -> Iterator[PathRule]:
             yield path_rule(one, "trust folder, without private keys")
 
 
-def _key_rules(keys: KeyProvider, terms: Iterable[Terms], *, is_storing: bool) -> Iterator[PathRule]:
+def _key_rules(keys: KeyProvider, terms: Iterable[Holding], *, is_storing: bool) -> Iterator[PathRule]:
     """Yield the keys of the data that is touched; made here where something may be stored, because none is made within."""
     for owner, dataset in sorted({(owner, dataset) for owner, dataset, _ in terms}):
         key = key_id(owner, dataset)

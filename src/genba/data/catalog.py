@@ -293,10 +293,11 @@ class Catalog:
             rows = connection.execute(f"SELECT {names} FROM shards ORDER BY file").fetchall()
         return [ShardEntry(**dict(zip(ShardEntry.__dataclass_fields__, row, strict=True))) for row in rows]
 
-    def terms(self) -> set[tuple[str, str, str]]:
+    def holdings(self) -> set[Holding]:
         """Return every owner, data set and agreement under which an episode is kept."""
         with self._connect() as connection:
-            return set(connection.execute("SELECT DISTINCT owner, dataset, agreement FROM episodes"))
+            found = connection.execute("SELECT DISTINCT owner, dataset, agreement FROM episodes")
+            return {Holding(*row) for row in found}
 
     def holds(self, episode_id: str) -> bool:
         """Say whether the episode is stored."""

@@ -22,7 +22,7 @@ from genba.trust.keys import KeyProvider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Holding:
+class Stock:
     """What a vault holds of one data set."""
 
     #: file, relative to the vault -> its size in bytes
@@ -37,7 +37,7 @@ class Holding:
         return bool(self.files or self.episodes)
 
 
-def holding(vault: Vault, owner: str, dataset: str) -> Holding:
+def stock_of(vault: Vault, owner: str, dataset: str) -> Stock:
     """Return what a vault holds of an owner's data set: by its folder, by the catalog, and by what shards say of themselves."""
     storage, folder = vault.storage, shard_folder(owner, dataset)
     names = set(storage.names(folder)) | set(storage.names(f"{SET_ASIDE_FOLDER}/{folder}"))
@@ -48,7 +48,7 @@ def holding(vault: Vault, owner: str, dataset: str) -> Holding:
     # Somebody may have moved one elsewhere.
     others = {n for place in (SHARD_FOLDER, SET_ASIDE_FOLDER) for n in storage.names(place)} - names
     names |= {n for n in others if n.endswith(SUFFIX) and _is_of(vault, n, owner, dataset)}
-    return Holding(
+    return Stock(
         files={name: storage.size_bytes(name) or 0 for name in sorted(names)},
         episodes=tuple(e.episode_id for e in entries),
         hours=sum(e.duration_s for e in entries) / 3600,
@@ -56,7 +56,7 @@ def holding(vault: Vault, owner: str, dataset: str) -> Holding:
     )
 
 
-def fingerprints(vault: Vault, held: Holding, keys: KeyProvider, unread: list[str]) -> Iterator[bytes]:
+def fingerprints(vault: Vault, held: Stock, keys: KeyProvider, unread: list[str]) -> Iterator[bytes]:
     """Yield the fingerprints of everything that reads of a holding.
 
     Args:
@@ -89,7 +89,7 @@ def purge(vault: Vault, owner: str, dataset: str, *, progress: Callable[[str], N
         StorageError: another upkeep runs, or the system refused; purging again does the rest.
     """
     with alone(vault):
-        held = holding(vault, owner, dataset)
+        held = stock_of(vault, owner, dataset)
         # The journal before the rows that say which of its jobs are meant, the rows before the files that they name:
         # whatever breaks off, what is left is found again.
         forgotten = ImportJournal(vault).forget(held.episodes)

@@ -27,7 +27,7 @@ from typing import Any
 
 from genba.data.affected import Model, find_models, last_clean
 from genba.data.compact import alone
-from genba.data.purge import Holding, fingerprints, holding, purge
+from genba.data.purge import Stock, fingerprints, purge, stock_of
 from genba.data.storage import erase_file, write_durably
 from genba.data.vault import Vault
 from genba.data.withdrawn import FOLDER, SUFFIX, WITHDRAWALS
@@ -80,7 +80,7 @@ class Plan:
     """What there is to withdraw now."""
 
     #: where a vault is -> what it holds of the data set
-    held: dict[str, Holding]
+    held: dict[str, Stock]
     models: tuple[Model, ...]
     #: numbers of the ledger's entries that let the data leave
     exported: tuple[int, ...]
@@ -122,7 +122,7 @@ def plan(trust: TrustFolder, owner: str, dataset: str, scope: Scope) -> Plan:
     Raises:
         LedgerError, SignatureError: the trust folder's ledger or list of revoked models does not hold.
     """
-    held = {_place(vault): holding(vault, owner, dataset) for vault in scope.vaults}
+    held = {_place(vault): stock_of(vault, owner, dataset) for vault in scope.vaults}
     models = tuple(find_models(trust, owner, dataset, runs=scope.runs, bundles=scope.bundles))
     found, gone = find(trust.ledger, owner, dataset), trust.revocations()
     left = [d for m in models if m.state == "affected" for d in _digests(m) if gone is None or gone.find(d) is None]
@@ -228,7 +228,7 @@ class _Round:
         for vault in self.scope.vaults:
             # Alone, so that no packing moves a shard away before it is read.
             with alone(vault):
-                held, bad = holding(vault, self.owner, self.dataset), list[str]()
+                held, bad = stock_of(vault, self.owner, self.dataset), list[str]()
                 self._note(vault, held)
                 found.update(fingerprints(vault, held, self.scope.keys, bad))
             unread += [f"{_place(vault)}/{name}" for name in bad]
@@ -253,7 +253,7 @@ class _Round:
     def _purge(self) -> None:
         for vault in self.scope.vaults:
             # Again until nothing is left: what was being stored when the key was destroyed is found by its folder.
-            while held := holding(vault, self.owner, self.dataset):
+            while held := stock_of(vault, self.owner, self.dataset):
                 self._note(vault, held)
                 self.journal.save()
                 forgotten = purge(vault, self.owner, self.dataset, progress=self.progress)
@@ -344,7 +344,7 @@ class _Round:
     def _entry(self) -> int:
         return find(self.trust.ledger, self.owner, self.dataset)[0].number
 
-    def _note(self, vault: Vault, held: Holding) -> None:
+    def _note(self, vault: Vault, held: Stock) -> None:
         """Keep what a vault holds before it is gone: sizes and digests, no names of episodes."""
         known = self.journal.vault(_place(vault))
         for name, size_bytes in held.files.items():

@@ -33,9 +33,10 @@ from genba.trust.digest import canonical_json
 from genba.trust.folder import EGRESS_FOLDER, TrustFolder
 from genba.trust.merkle import Frontier, leaf_hash
 from genba.trust.passport import Passport
+from genba.trust.requests import Holding
 from genba.trust.sandbox.log import egress_digest
 from genba.trust.sandbox.run import RUN_VARIABLE, is_sandboxed
-from genba.trust.terms import EVERYWHERE, Source, agreement_digest, agreement_of, both, deployment_under
+from genba.trust.terms import EVERYWHERE, agreement_digest, agreement_of, both, deployment_under
 from genba.trust.trained_on import Claim, TrainedOn
 
 SOURCES_FILE, SOURCES_FORMAT = "sources.json", "genba-sources@1"
@@ -82,7 +83,7 @@ class Issuer:
         # Of what the run goes on from.
         self._parents: set[str] = set()
         self._agreements: set[str] = set()
-        self._sources: set[Source] = set()
+        self._sources: set[Holding] = set()
         self._blinded: set[bytes] = set()
         self._deploy = EVERYWHERE
 
@@ -126,7 +127,7 @@ class Issuer:
             PassportError: no agreement is known for something that was read.
             LedgerError, SignatureError: it cannot be signed or entered.
         """
-        sources = {Source(*one) for one in reads.agreements}
+        sources = {Holding(*one) for one in reads.agreements}
         rules = self.trust.rules
         hashes = {agreement_digest(one.owner, agreement_of(rules, one)) for one in sources}
         read_here = TrainedOn.of(
@@ -167,10 +168,10 @@ class Issuer:
         return {"recipe": json.loads(json.dumps(table))}
 
 
-def sources_of(data: TrainingData) -> set[Source]:
+def sources_of(data: TrainingData) -> set[Holding]:
     """Return whose data, under which agreement, a run can read."""
     return {
-        Source(entry.metadata.owner, entry.metadata.dataset, entry.metadata.agreement)
+        entry.holding
         for mixture in (data.training, data.evaluation)
         for source in mixture.sources.values()
         for entry in source.entries
@@ -199,7 +200,7 @@ def egress_so_far(trust: TrustFolder) -> str:
     return egress_digest(log) if is_sandboxed() and log.exists() else ""
 
 
-def read_sources(checkpoint: Path) -> tuple[Source, ...]:
+def read_sources(checkpoint: Path) -> tuple[Holding, ...]:
     """Return whose data, under which agreement, a checkpoint's weights come from.
 
     Raises:
@@ -210,7 +211,7 @@ def read_sources(checkpoint: Path) -> tuple[Source, ...]:
         table = json.loads(path.read_bytes())
         if table["format"] != SOURCES_FORMAT:
             raise ValueError(f"format {table['format']!r}, expected {SOURCES_FORMAT!r}")
-        sources = tuple(Source(*one) for one in table["sources"])
+        sources = tuple(Holding(*one) for one in table["sources"])
         if not all(isinstance(name, str) and name for one in sources for name in one):
             raise TypeError("expected owner, data set and agreement of each")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -9,27 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import date
-from typing import NamedTuple
 
 from genba.errors import PassportError, nearest
 from genba.trust.agreements import Agreement, Rules
 from genba.trust.decide import NS_PER_S
 from genba.trust.digest import digest_json
 from genba.trust.passport import Deployment
+from genba.trust.requests import Holding
 
 #: no agreement forbids anything: what the terms of nothing are
 EVERYWHERE = Deployment(embodiments=("*",), sites=("*",))
 
 
-class Source(NamedTuple):
-    """Whose data it is, which data set, and the agreement under which it was admitted."""
-
-    owner: str
-    dataset: str
-    agreement: str
-
-
-def agreement_of(rules: Rules, source: Source) -> Agreement:
+def agreement_of(rules: Rules, source: Holding) -> Agreement:
     """Return the agreement that stands behind a source.
 
     Raises:
@@ -56,7 +48,7 @@ def agreement_digest(owner: str, agreement: Agreement) -> str:
     return digest_json({"agreement": facts, "owner": owner})
 
 
-def deployment_under(rules: Rules, sources: Iterable[Source]) -> Deployment:
+def deployment_under(rules: Rules, sources: Iterable[Holding]) -> Deployment:
     """Return where a model that was made from ``sources`` may run.
 
     An agreement without the purpose ``deploy`` allows no place at all. A site whose operator is excluded from a data set, by

@@ -12,15 +12,13 @@ from collections.abc import Iterable
 
 from genba.errors import SandboxError, nearest
 from genba.trust.agreements import Rules
+from genba.trust.requests import Holding
 from genba.trust.sandbox.policy import Endpoint, Policy, parse_endpoint
 from genba.trust.sites import Site, site_of_endpoint
 
-#: owner, data set, id of the agreement
-Terms = tuple[str, str, str]
-
 
 def agreed_policy(
-    rules: Rules, *, party: str, site: str, terms: Iterable[Terms], now_s: int, needed: Iterable[str] = ()
+    rules: Rules, *, party: str, site: str, terms: Iterable[Holding], now_s: int, needed: Iterable[str] = ()
 ) -> Policy:
     """Return what a command may reach that touches the data under ``terms``; no files yet.
 
@@ -70,7 +68,7 @@ def agreed_policy(
     return Policy(endpoints=tuple(endpoints), binds=tuple(dict.fromkeys(binds)), has_own_ports=True)
 
 
-def agreed_sites(rules: Rules, *, party: str, terms: Iterable[Terms], now_s: int) -> set[str]:
+def agreed_sites(rules: Rules, *, party: str, terms: Iterable[Holding], now_s: int) -> set[str]:
     """Return the sites that every one of these agreements allows to ``party`` today; none where there is no agreement."""
     allowed: set[str] | None = None
     for owner, dataset, agreement_id in terms:
