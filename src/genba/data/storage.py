@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import os
 import re
-import uuid
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -25,6 +24,7 @@ import pyarrow.fs as pafs
 
 from genba.errors import ConfigError, StorageError
 from genba.trust.digest import BLOCK_BYTES
+from genba.trust.durable import sync_folder, write_whole
 
 REMOTE = ("s3://",)
 
@@ -267,11 +267,7 @@ def erase_file(path: Path) -> None:
         finally:
             os.close(descriptor)
         path.unlink()
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def write_durably(path: Path, data: pa.Buffer | bytes, *, replace: bool = False) -> None:
@@ -283,28 +279,9 @@ def write_durably(path: Path, data: pa.Buffer | bytes, *, replace: bool = False)
     Raises:
         StorageError: the system refused (a full disk, a quota, no permission); nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    view, written = memoryview(data), temporary
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(path)
-        # What stands there now may be all that there is, where an older one was replaced.
-        written = temporary if replace else path
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, memoryview(data), replace=replace)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            written.unlink(missing_ok=True)
         raise StorageError(
             f"{path}: could not write {len(memoryview(data))} bytes: {error.strerror}; nothing of this episode was "
             f"stored and everything before is intact; free some space or choose another vault"

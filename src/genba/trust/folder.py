@@ -41,6 +41,7 @@ from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE, OwnerAgreements
 from genba.trust.cedar import CompiledRules, compile_rules
 from genba.trust.clerk_client import ClerkClient, ClerkGatekeeper, ClerkKey, ClerkLedger
 from genba.trust.decisions import Gatekeeper, LatestTime
+from genba.trust.durable import write_whole
 from genba.trust.heads import Head
 from genba.trust.ledger import ENTRIES, Ledger
 from genba.trust.revocation import Revocations
@@ -170,9 +171,7 @@ class TrustFolder:
             if not (path / LEDGER_FOLDER / ENTRIES).exists():
                 Ledger.create(path / LEDGER_FOLDER, party, key)
             # Last, and whole: a folder is a trust folder when everything in it is there.
-            partial = path / f".{PARTY_FILE}.partial"
-            partial.write_text(to_toml(facts), encoding="utf-8")
-            os.replace(partial, path / PARTY_FILE)
+            write_whole(path / PARTY_FILE, to_toml(facts).encode(), replace=True)
         except OSError as error:
             raise ConfigError(f"{path}: could not make a trust folder: {error.strerror}") from error
         return cls(path)

@@ -26,6 +26,7 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from genba.errors import KeyUnavailableError
+from genba.trust.durable import sync_folder
 
 KEY_BYTES = 32
 FORMAT = "genba-key@1"
@@ -225,11 +226,7 @@ class FileKeys:
                         os.link(temporary, path)
             finally:
                 Path(temporary).unlink(missing_ok=True)
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.folder)
         except OSError as error:
             raise KeyUnavailableError(
                 f"{path}: could not write the key: {error.strerror}; name a folder for keys in $GENBA_KEYS"

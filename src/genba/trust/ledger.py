@@ -12,7 +12,6 @@ that nobody builds on it. Opening reads the whole file once, in memory that grow
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 from genba.errors import LedgerError, nearest
 from genba.trust.digest import canonical_json, digest_bytes
 from genba.trust.dsse import Envelope
+from genba.trust.durable import locked, sync_folder, write_whole
 from genba.trust.heads import Head, head_of, read_line, read_lines, sign_head
 from genba.trust.merkle import Frontier, leaf_hash
 from genba.trust.signing import PublicKey, SigningKey
@@ -124,7 +124,7 @@ class Ledger:
         entry = Entry(0, time.time_ns(), "ledger", body)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder):
+            with locked(folder / LOCK):
                 if (folder / ENTRIES).exists():
                     raise LedgerError(f"{folder}: a ledger is here already; open it, or name another folder")
                 _append(folder / ENTRIES, entry.line() + b"\n")
@@ -174,14 +174,8 @@ class Ledger:
         """
         path = self.folder / PASSPORTS / f"{envelope.digest.removeprefix('sha256:')}.json"
         try:
-            path.parent.mkdir(exist_ok=True)
             # First the file, whole and on disk: an entry never names what is not there.
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                file.write(envelope.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+            write_whole(path, envelope.to_bytes(), replace=True)
         except OSError as error:
             raise LedgerError(f"{path}: could not keep the passport: {error.strerror}") from error
         return self.append("passport", {"digest": envelope.digest})
@@ -225,7 +219,7 @@ class Ledger:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with _locked(self.folder):
+            with locked(self.folder / LOCK):
                 yield
         except OSError as error:
             raise LedgerError(f"{self.folder}: could not write: {error.strerror}; what was there is intact") from error
@@ -355,16 +349,6 @@ def identity(first_line: bytes, *, place: str) -> tuple[str, PublicKey]:
     return digest_bytes(first_line), PublicKey.from_text(str(entry.body.get("key")), place=f"{place}: entry 0")
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _append(path: Path, data: bytes) -> None:
     is_new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -381,8 +365,4 @@ def _append(path: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     if is_new:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)

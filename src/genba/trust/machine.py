@@ -16,12 +16,10 @@ a model acts and while it does (``genba.runtime.clearance``).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from genba.trust.clerk_client import ClerkClient
 from genba.trust.decisions import KIND, TOLERANCE_NS, LatestTime
 from genba.trust.digest import digest_json
 from genba.trust.dsse import Envelope
+from genba.trust.durable import locked, write_whole
 from genba.trust.folder import (
     LATEST_FILE,
     LEDGER_FOLDER,
@@ -103,7 +102,7 @@ class MachineTrust:
             for key in keys:
                 shutil.copyfile(key, path / PARTNER_FOLDER / key.name)
             # Last, and whole: a folder is a trust folder when everything in it is there.
-            _replace(path / PARTY_FILE, text.encode())
+            write_whole(path / PARTY_FILE, text.encode(), replace=True)
         except OSError as error:
             raise ConfigError(f"{path}: could not make a machine's trust folder: {error.strerror}") from error
         return cls(path)
@@ -158,17 +157,17 @@ class MachineTrust:
         store = self.trust_store
         try:
             seen_path.parent.mkdir(exist_ok=True)
-            with _locked(seen_path.with_suffix(".lock")):
+            with locked(seen_path.with_suffix(".lock")):
                 data = path.read_bytes()
                 envelope = Envelope.from_bytes(data.removesuffix(b"\n"), place=str(path))
                 found = revocation.verify(envelope, store, place=str(path))
                 if not seen_path.exists():
-                    _replace(seen_path, data)
+                    write_whole(seen_path, data, replace=True)
                     return found
                 seen = revocation.read(seen_path, store)
                 newest = revocation.succeeding(seen, found, place=str(path))
                 if newest != seen:
-                    _replace(seen_path, data)
+                    write_whole(seen_path, data, replace=True)
                 return newest
         except OSError as error:
             raise SignatureError(f"{path}: the list of revoked models cannot be kept: {error.strerror}") from error
@@ -230,20 +229,3 @@ class MachineTrust:
         trust.ledger.append(KIND, body)
         if os.access(trust.key_folder, os.R_OK):
             trust.sign_head()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait until no other process is in the same block."""
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
