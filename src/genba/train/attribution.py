@@ -26,7 +26,7 @@ from genba.errors import ConfigError
 from genba.model.world_action_model import WorldActionModel
 from genba.train.data import TrainingData
 from genba.train.draws import draw
-from genba.train.loader import crop
+from genba.train.loader import tensors
 from genba.train.recipe import Recipe
 
 #: of an owner, the most episodes on either side of the leakage test, and windows of each
@@ -132,10 +132,9 @@ def window_loss(
     device: torch.device,
 ) -> Tensor:
     """Return the mean loss of some windows of an embodiment's source, with draws that depend on the step alone."""
-    arrays = crop(source.batch(chosen))
-    arrays |= draw(data.embodiments[name], recipe.model, seed=recipe.seed, step=step, batch=len(chosen))
-    batch = {key: torch.from_numpy(np.ascontiguousarray(array)).to(device) for key, array in arrays.items()}
-    return model(name, batch, seed=step)["total"]
+    embodiment = data.embodiments[name]
+    drawn = draw(embodiment, recipe.model, seed=recipe.seed, step=step, batch=len(chosen))
+    return model(name, tensors(embodiment, source.batch(chosen), drawn, device), seed=step)["total"]
 
 
 def _windows(data: TrainingData, before: int, step: int) -> dict[str, dict[str, int]]:

@@ -62,7 +62,7 @@ class Loader:
         drawn = self.mixture.drawn(step, self.rank, self.world_size)
         for embodiment_id, source, indices in drawn:
             embodiment = self.embodiments[embodiment_id]
-            arrays = crop_rows(embodiment, crop(source.batch(indices))) | draw(
+            drawn_at_random = draw(
                 embodiment,
                 self.config,
                 seed=self.seed,
@@ -71,9 +71,7 @@ class Loader:
                 rank=self.rank,
                 world_size=self.world_size,
             )
-            out[embodiment_id] = {
-                name: torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for name, array in arrays.items()
-            }
+            out[embodiment_id] = tensors(embodiment, source.batch(indices), drawn_at_random, self.device)
         if self.reads is not None:
             sources = [(source, indices) for _, source, indices in drawn]
             if self.is_training:
@@ -100,6 +98,14 @@ class Loader:
                 if self.reads is not None:
                     self.reads.used(step)
                 yield step, batch
+
+
+def tensors(
+    embodiment: Embodiment, windows: dict[str, np.ndarray], drawn: dict[str, np.ndarray], device: torch.device
+) -> dict[str, Tensor]:
+    """Return what the model takes: windows without padding that nothing needs, and their draws, on ``device``."""
+    arrays = crop_rows(embodiment, crop(windows)) | drawn
+    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
 
 
 def crop(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
