@@ -66,6 +66,15 @@ def material_ready_s(i, part, part_quantity, claimed, supply_time_s, supply_tota
 
 
 @numba.njit(cache=True)
+def claim_units(i, part, part_quantity, claimed):
+    """Add the units that order ``i`` needs to what is claimed."""
+    for j in range(part.shape[1]):
+        if part[i, j] < 0:
+            break
+        claimed[part[i, j]] += part_quantity[i, j]
+
+
+@numba.njit(cache=True)
 def claims_ready_s(order, together, part, part_quantity, claimed, supply_time_s, supply_total):
     """When each row's material is there: claimed one after the other in ``order``, or each as if it came first."""
     claim = claimed.copy()
@@ -73,10 +82,7 @@ def claims_ready_s(order, together, part, part_quantity, claimed, supply_time_s,
     for i in order:
         out[i] = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
         if together:
-            for j in range(part.shape[1]):
-                if part[i, j] < 0:
-                    break
-                claim[part[i, j]] += part_quantity[i, j]
+            claim_units(i, part, part_quantity, claim)
     return out
 
 
@@ -97,10 +103,7 @@ def _run_plan(
         ready = material_ready_s(i, part, part_quantity, claim, supply_time_s, supply_total)
         if ready > begin:
             begin = ready
-        for j in range(part.shape[1]):
-            if part[i, j] < 0:
-                break
-            claim[part[i, j]] += part_quantity[i, j]
+        claim_units(i, part, part_quantity, claim)
         start_s[i] = begin
         end = begin + processing_time_s[i, m]
         free[m] = end

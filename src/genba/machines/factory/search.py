@@ -12,7 +12,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from genba.machines.factory.decoder import ATC, material_ready_s, run_plan, run_rule
+from genba.machines.factory.decoder import ATC, claim_units, material_ready_s, run_plan, run_rule
 from genba.machines.factory.problem import Situation
 
 #: The grid of (k1, k2) that "best of 20" tries.
@@ -106,10 +106,7 @@ def _anneal(
             ready = material_ready_s(k, part, part_quantity, c, supply_time_s, supply_total)
             if ready > begin:
                 begin = ready
-            for j in range(part.shape[1]):
-                if part[k, j] < 0:
-                    break
-                c[part[k, j]] += part_quantity[k, j]
+            claim_units(k, part, part_quantity, c)
             end = begin + processing_time_s[k, m]
             f[m] = end
             g[m] = family[k]
