@@ -25,6 +25,9 @@ class _PageFirst(DefaultCommand):
     also_alone = True
 
 
+TableFile = Annotated[Path, typer.Option(help="The file that holds the table.")]
+Check = Annotated[bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")]
+
 app = typer.Typer(cls=_PageFirst, help="Make one HTML page of everything that was measured: genba report [RUN_DIR].")
 
 
@@ -44,10 +47,8 @@ def page(
 @app.command()
 def readme(
     results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/results"),
-    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("README.md"),
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
-    ] = False,
+    file: TableFile = Path("README.md"),
+    check: Check = False,
 ) -> None:
     """Generate the README's table of results from result files."""
     _generate(file, results_table(results), results, check=check, command="genba report readme")
@@ -58,10 +59,8 @@ def stores(
     result: Annotated[Path, typer.Option(help="What perf/stores/measure.py wrote.")] = Path(
         "docs/measurements/stores.json"
     ),
-    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/data.md"),
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
-    ] = False,
+    file: TableFile = Path("docs/data.md"),
+    check: Check = False,
 ) -> None:
     """Generate the table of stores from a measurement."""
     _generate(file, stores_table(result), result, check=check, command="genba report stores")
@@ -72,10 +71,8 @@ def readers(
     result: Annotated[Path, typer.Option(help="What scripts/fuzz_readers.py --out wrote.")] = Path(
         "docs/measurements/fuzz.json"
     ),
-    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/readers.md"),
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
-    ] = False,
+    file: TableFile = Path("docs/readers.md"),
+    check: Check = False,
 ) -> None:
     """Generate the table of log formats from the registry and from what came of breaking their logs."""
     _generate(file, readers_table(result), result, check=check, command="genba report readers")
@@ -84,10 +81,8 @@ def readers(
 @app.command()
 def conditions(
     results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/measurements/arm"),
-    file: Annotated[Path, typer.Option(help="The file that holds the table.")] = Path("docs/arm.md"),
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; fail where the table is not current.")
-    ] = False,
+    file: TableFile = Path("docs/arm.md"),
+    check: Check = False,
 ) -> None:
     """Generate the table of the arm's conditions from result files."""
     _generate(file, conditions_table(results), results, check=check, command="genba report conditions")
