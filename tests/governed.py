@@ -14,6 +14,7 @@ from genba.data.vault import Vault
 from genba.spec.episode import Episode
 from genba.trust.folder import SAMPLES, TrustFolder
 from genba.trust.ledger import ENTRIES, Entry
+from genba.trust.requests import Request
 
 PARTY, SITE = "Sample Works Research", "nagoya-lab"
 #: owner and data set -> the agreement about it
@@ -39,15 +40,28 @@ class Clock:
         self.now_ns = int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
 
 
-def trust_folder(path: Path, *, site: str = SITE, party: str = PARTY) -> TrustFolder:
-    """Make a trust folder with the sample rules, which hold from 2020 to 2098, but the fleet's, which end with 2030."""
-    TrustFolder.create(
+def sample_trust(path: Path, *, site: str = SITE, party: str = PARTY) -> TrustFolder:
+    """Make a trust folder with the sample rules as they are."""
+    return TrustFolder.create(
         path,
         party=party,
         site=site,
         sites_from=SAMPLES / "sites.toml",
         agreements_from=sorted((SAMPLES / "agreements").iterdir()),
     )
+
+
+def reading(purpose: str = "train") -> Request:
+    """Ask to read the fleet's drives, which its agreement allows for training."""
+    owner, dataset, agreement = FLEET
+    return Request(
+        act="read", party=PARTY, owner=owner, dataset=dataset, agreement=agreement, sites=(SITE,), purpose=purpose
+    )
+
+
+def trust_folder(path: Path, *, site: str = SITE, party: str = PARTY) -> TrustFolder:
+    """Make a trust folder with the sample rules, which hold from 2020 to 2098, but the fleet's, which end with 2030."""
+    sample_trust(path, site=site, party=party)
     for file in (path / "agreements").iterdir():
         until = "2030-12-31" if "fleet" in file.name else "2098-12-31"
         text = re.sub(r"from = \S+", "from = 2020-01-01", file.read_text())

@@ -15,21 +15,11 @@ from genba.data.vault import Vault
 from genba.data.withdraw import Scope, withdraw
 from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
-from genba.trust.folder import SAMPLES, TrustFolder
+from genba.trust.folder import TrustFolder
 from genba.trust.keys import FileKeys
 
 EVERYTHING = Path(__file__).parent / "model" / "everything.toml"
 FLEET, WORKS = ("fleet", "2026"), ("works", "lines")
-
-
-def make_trust(path: Path) -> TrustFolder:
-    return TrustFolder.create(
-        path,
-        party="Sample Works Research",
-        site="nagoya-lab",
-        sites_from=SAMPLES / "sites.toml",
-        agreements_from=sorted((SAMPLES / "agreements").iterdir()),
-    )
 
 
 def owned(embodiment: Embodiment, seed: int, whose: tuple[str, str], **about: str) -> Episode:

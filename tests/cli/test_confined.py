@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from governed import sample_trust
 
 from genba.bench.collect import collect
 from genba.cli import confined
@@ -32,7 +33,6 @@ from genba.trust.sandbox.log import egress_digest, num_lines_of, read_log
 from genba.trust.sandbox.run import RUN_VARIABLE
 from genba.trust.sandbox.support import Requirement, missing
 
-PARTY, SITE = "Sample Works Research", "nagoya-lab"
 ARM_WORKS, FLEET = ("Sample Arm Works", "grip", "sample-arm-2026"), ("Sample Fleet", "driving", "sample-fleet-training")
 
 
@@ -47,13 +47,7 @@ def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrustFolder:
     monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "owners-keys"))
     # What a command line names goes into the environment; it is put back after each test.
     monkeypatch.setenv("GENBA_TRUST", "")
-    return TrustFolder.create(
-        tmp_path / "trust",
-        party=PARTY,
-        site=SITE,
-        sites_from=SAMPLES / "sites.toml",
-        agreements_from=sorted((SAMPLES / "agreements").glob("*.toml")),
-    )
+    return sample_trust(tmp_path / "trust")
 
 
 def commands() -> dict[str, Any]:

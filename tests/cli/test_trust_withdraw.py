@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from governed import sample_trust
 from typer.testing import CliRunner
-from withdrawing import EVERYTHING, FLEET, WORKS, make_trust, owned
+from withdrawing import EVERYTHING, FLEET, WORKS, owned
 
 from genba.cli.main import main
 from genba.cli.trust import app
@@ -22,7 +23,7 @@ runner = CliRunner()
 def place(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "keys"))
     monkeypatch.setenv("COLUMNS", "300")
-    make_trust(tmp_path / "trust")
+    sample_trust(tmp_path / "trust")
     embodiment = load_embodiment(EVERYTHING)
     vault = Vault.open(tmp_path / "vault", create=True)
     vault.keep_embodiment(embodiment)

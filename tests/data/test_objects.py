@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.fs as pafs
 import pytest
 from governed import FLEET as DRIVING
-from governed import MACHINE, episode, trust_folder
+from governed import MACHINE, episode, sample_trust, trust_folder
 from random_episodes import random_episode
 from withdrawing import FLEET as WITHDRAWN
-from withdrawing import WORKS, make_trust, owned
+from withdrawing import WORKS, owned
 
 from genba.data.compact import compact
 from genba.data.fsck import fsck_vault
@@ -250,7 +250,7 @@ def test_a_withdrawn_data_set_is_gone_from_the_bucket_and_from_every_hosts_catal
     monkeypatch.setenv("GENBA_CACHE", str(tmp_path / "elsewhere"))
     there = Vault.open(location, embodiments=[everything], keys=here.keys)
     opened = there.shard(there.entry("fleet/2026/000000"))
-    withdraw(make_trust(tmp_path / "trust"), *WITHDRAWN, Scope(keys=here.keys, vaults=(here,)))
+    withdraw(sample_trust(tmp_path / "trust"), *WITHDRAWN, Scope(keys=here.keys, vaults=(here,)))
     assert [name for name in here.storage.names("") if "fleet" in name] == []
     assert b"fleet" not in (here_cache / "catalog.sqlite").read_bytes()
     # The other host has a shard open and its own catalog: it reads nothing more, and forgets when it next opens the vault.

@@ -15,7 +15,8 @@ import governed
 import numpy as np
 import pytest
 import withdrawing
-from withdrawing import FLEET, WORKS, make_trust, open_vault, owned
+from governed import sample_trust
+from withdrawing import FLEET, WORKS, open_vault, owned
 
 from genba.data.codecs import StorageChoices
 from genba.data.compact import compact
@@ -53,7 +54,7 @@ def keys(tmp_path) -> FileKeys:
 
 @pytest.fixture
 def trust(tmp_path):
-    return make_trust(tmp_path / "trust")
+    return sample_trust(tmp_path / "trust")
 
 
 @pytest.fixture

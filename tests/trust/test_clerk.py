@@ -14,21 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from governed import reading, sample_trust
 
 from genba.errors import ConfigError, LedgerError, PermissionDeniedError, SignatureError
 from genba.trust.audit import read_entries, verify
 from genba.trust.clerk import KINDS, clerk
 from genba.trust.clerk_client import ClerkClient, ClerkGatekeeper, ClerkKey, ClerkLedger, receive, send
 from genba.trust.dsse import pae, sign
-from genba.trust.folder import SAMPLES, TrustFolder
+from genba.trust.folder import TrustFolder
 from genba.trust.heads import PAYLOAD_TYPE as HEAD_TYPE
 from genba.trust.ledger import KINDS as ALL_KINDS
 from genba.trust.passport import PAYLOAD_TYPE, Passport
-from genba.trust.requests import Request
 from genba.trust.revocation import PAYLOAD_TYPE as REVOCATION_TYPE
 from genba.trust.signing import SigningKey
 
-PARTY, SITE = "Sample Works Research", "nagoya-lab"
 #: within every sample agreement: 2026-12-01
 NOW_NS = 1_796_083_200_000_000_000
 PASSPORT = Passport(weights="sha256:" + "1" * 64, code={}, environment={}, config={}, seeds={}, hardware={}, made_ns=1)
@@ -36,32 +35,13 @@ PASSPORT = Passport(weights="sha256:" + "1" * 64, code={}, environment={}, confi
 
 @pytest.fixture
 def trust(tmp_path: Path) -> TrustFolder:
-    made = TrustFolder.create(
-        tmp_path / "trust",
-        party=PARTY,
-        site=SITE,
-        sites_from=SAMPLES / "sites.toml",
-        agreements_from=sorted((SAMPLES / "agreements").iterdir()),
-    )
-    return TrustFolder(made.path, clock=lambda: NOW_NS)
+    return TrustFolder(sample_trust(tmp_path / "trust").path, clock=lambda: NOW_NS)
 
 
 @pytest.fixture
 def client(trust: TrustFolder) -> Iterator[ClerkClient]:
     with clerk(trust) as (path, _):
         yield ClerkClient(str(path), trust.path)
-
-
-def reading(purpose: str = "train") -> Request:
-    return Request(
-        act="read",
-        party=PARTY,
-        owner="Sample Fleet",
-        dataset="driving",
-        agreement="sample-fleet-training",
-        sites=(SITE,),
-        purpose=purpose,
-    )
 
 
 def test_it_decides_by_the_rules_outside_and_records_before_it_answers(trust: TrustFolder, client: ClerkClient):

@@ -6,15 +6,14 @@ import stat
 from pathlib import Path
 
 import pytest
+from governed import PARTY, SITE, reading, sample_trust
 
 from genba.errors import ConfigError, PermissionDeniedError, SignatureError
 from genba.trust.audit import verify
 from genba.trust.decisions import KIND
 from genba.trust.folder import SAMPLES, TrustFolder
-from genba.trust.requests import Request
 from genba.trust.revocation import Revoked, revoke
 
-PARTY, SITE = "Sample Works Research", "nagoya-lab"
 #: within every sample agreement: 2026-12-01
 NOW_NS = 1_796_083_200_000_000_000
 
@@ -24,26 +23,7 @@ def december() -> int:
 
 
 def make(path: Path) -> TrustFolder:
-    TrustFolder.create(
-        path,
-        party=PARTY,
-        site=SITE,
-        sites_from=SAMPLES / "sites.toml",
-        agreements_from=sorted((SAMPLES / "agreements").iterdir()),
-    )
-    return TrustFolder(path, clock=december)
-
-
-def reading(purpose: str = "train") -> Request:
-    return Request(
-        act="read",
-        party=PARTY,
-        owner="Sample Fleet",
-        dataset="driving",
-        agreement="sample-fleet-training",
-        sites=(SITE,),
-        purpose=purpose,
-    )
+    return TrustFolder(sample_trust(path).path, clock=december)
 
 
 def test_a_fresh_folder_decides_records_and_signs_and_an_auditor_finds_it_sound(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from governed import sample_trust
 from random_episodes import random_episode
-from withdrawing import FLEET, WORKS, make_trust, owned
+from withdrawing import FLEET, WORKS, owned
 
 from genba.data.vault import Vault
 from genba.data.withdraw import Scope, withdraw
@@ -143,7 +144,7 @@ def test_a_withdrawal_destroys_the_key_in_the_token_and_its_list_is_read_with_an
     vault = Vault.open(tmp_path / "vault", create=True, embodiments=[everything], keys=keys)
     vault.append(owned(everything, 0, FLEET))
     shutil.copytree(vault.path, tmp_path / "copy")
-    withdraw(make_trust(tmp_path / "trust"), *FLEET, Scope(keys=keys, vaults=(vault,)))
+    withdraw(sample_trust(tmp_path / "trust"), *FLEET, Scope(keys=keys, vaults=(vault,)))
     assert keys._versions(keys._session(), key_id(*FLEET)) == {}
     copy = Vault.open(tmp_path / "copy", embodiments=[everything], keys=keys)
     with pytest.raises(KeyUnavailableError, match="key 'fleet/2026' was destroyed"):
