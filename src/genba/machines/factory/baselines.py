@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 
 from genba.machines.factory.decoder import ATC, EDD, FIFO, WSPT, as_decision, run_plan, run_rule
-from genba.machines.factory.exact import solve
 from genba.machines.factory.local_search import LocalSearch
 from genba.machines.factory.problem import Situation
 from genba.machines.factory.search import anneal, best_of_atc, by_start
@@ -127,10 +126,17 @@ def local_search_for(budget_s: float) -> Callable[[FactoryEnv], PlanPolicy]:
 def cp_sat_for(budget_s: float) -> Callable[[FactoryEnv], PlanPolicy]:
     """Return a policy that gives CP-SAT the best of twenty and so many seconds on two workers; for small instances."""
 
-    def plan(_: FactoryEnv, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
-        return solve(situation, best_of_atc(situation), limit_s=budget_s, num_workers=2, seed=0)[:2]
+    def make(env: FactoryEnv) -> PlanPolicy:
+        # Here, before anything is timed: with pandas behind it, OR-Tools takes 0.25 s to load, and every command that knows
+        # the tasks would pay for it.
+        from genba.machines.factory.exact import solve
 
-    return lambda env: PlanPolicy(env, f"cp_sat_{budget_s:g}s", plan)
+        def plan(_: FactoryEnv, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
+            return solve(situation, best_of_atc(situation), limit_s=budget_s, num_workers=2, seed=0)[:2]
+
+        return PlanPolicy(env, f"cp_sat_{budget_s:g}s", plan)
+
+    return make
 
 
 def _searched(situation: Situation, *, num_moves: int = 0, budget_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
