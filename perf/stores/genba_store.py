@@ -75,15 +75,15 @@ _QUERIES: Mapping[str, Mapping[str, Span | Offsets]] = {
 
 
 def open_vault(
-    folder: Path, *, encrypt: bool, subsampling: Literal["444", "420"] = "444", create: bool = False
+    folder: Path, *, encrypt: bool, subsampling: Literal["420", "444"] = "420", create: bool = False
 ) -> Vault:
     """Open a vault of the set; its keys lie beside it."""
-    keys, choices = FileKeys(folder.parent / "keys"), StorageChoices(encrypt=encrypt, subsampling=subsampling)
+    keys, choices = FileKeys(folder.parent / "keys"), StorageChoices(encrypt=encrypt, jpeg_subsampling=subsampling)
     return Vault.open(folder, create=create, embodiments=[FACTS], choices=choices, keys=keys)
 
 
 def build(
-    set_folder: Path, num_episodes: int, folder: Path, *, encrypt: bool, subsampling: Literal["444", "420"] = "444"
+    set_folder: Path, num_episodes: int, folder: Path, *, encrypt: bool, subsampling: Literal["420", "444"] = "420"
 ) -> None:
     """Append every episode."""
     vault = open_vault(folder, encrypt=encrypt, subsampling=subsampling, create=True)
@@ -149,8 +149,8 @@ def variants() -> list[tuple[str, str, str, Callable[..., None], Callable[..., A
     return out
 
 
-def quarter_colour() -> tuple[str, str, str, Callable[..., None], Callable[..., Any]]:
-    """Return the same of the vault as it is by default, but for JPEGs with a quarter of the colours."""
-    note = "as the first row, JPEGs with a quarter of the colour resolution (a choice, not the default)"
+def full_colour() -> tuple[str, str, str, Callable[..., None], Callable[..., Any]]:
+    """Return the same of the vault as it is by default, but for JPEGs with all colours."""
+    note = "as the first row, JPEGs with full colour resolution (a choice, not the default)"
     opener = partial(Store, encrypt=True, memory_bytes=MEMORY_BYTES)
-    return "Genba, encrypted, 4:2:0", note, "genba_420", partial(build, encrypt=True, subsampling="420"), opener
+    return "Genba, encrypted, 4:4:4", note, "genba_encrypted", partial(build, encrypt=True, subsampling="444"), opener

@@ -56,9 +56,14 @@ class Entry:
     #: windows asked for per call
     batch: int
     #: how much colour its JPEGs keep; every store of one kind gets the same bytes
-    subsampling: str = "444"
+    subsampling: str = "420"
     #: whether it keeps numbers and sweeps in memory once they were read
     keeps: bool = False
+
+    @property
+    def place(self) -> str:
+        """The folder's name with the subsampling: what was built from other JPEGs is never taken for it."""
+        return f"{self.folder}_{self.subsampling}"
 
 
 def entries() -> list[Entry]:
@@ -70,10 +75,10 @@ def entries() -> list[Entry]:
         Entry("Lance, one window per take", lance_note, "lance", lance_store.build, lance_store.Store, 1),
         Entry("MCAP", "a message per sample, zstd chunks of 128 KB", "mcap", mcap_store.build, mcap_store.Store, 1),
         Entry("Parquet", "one row group per episode, zstd", "parquet", parquet_store.build, parquet_store.Store, 1),
-        Entry(*genba_store.quarter_colour(), batch=32, subsampling="420", keeps=True),
+        Entry(*genba_store.full_colour(), batch=32, subsampling="444", keeps=True),
     ]
-    note = "32 windows per take, JPEGs with a quarter of the colour resolution"
-    out.append(Entry("Lance, 4:2:0", note, "lance_420", lance_store.build, lance_store.Store, 32, "420"))
+    note = "32 windows per take, JPEGs with full colour resolution"
+    out.append(Entry("Lance, 4:4:4", note, "lance", lance_store.build, lance_store.Store, 32, "444"))
     return out
 
 
@@ -101,8 +106,8 @@ def measure(store: Any, kind: str, batch: int, windows: tuple[np.ndarray, np.nda
 class LeRobot:
     """The other process."""
 
-    def __init__(self, python: str, work: Path, num_episodes: int, seed: int) -> None:
-        command = [python, str(Path(__file__).with_name("lerobot_store.py")), str(work / "set"), str(work / "lerobot")]
+    def __init__(self, python: str, set_folder: Path, folder: Path, num_episodes: int, seed: int) -> None:
+        command = [python, str(Path(__file__).with_name("lerobot_store.py")), str(set_folder), str(folder)]
         self.process = subprocess.Popen(
             [*command, str(num_episodes), str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -147,35 +152,39 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     work, num_episodes = arguments.work, arguments.episodes
     chosen = [e for e in entries() if not arguments.only or e.name.startswith(tuple(arguments.only))]
-    sets = {"444": work / "set", "420": work / "set_420"}
-    for subsampling in sorted({"444", *(entry.subsampling for entry in chosen)}, reverse=True):
+    # Names tell the JPEGs' subsampling; the numbers, sweeps and moments are the same in both sets.
+    sets = {subsampling: work / f"set_{subsampling}" for subsampling in ("420", "444")}
+    main_set = sets["420"]
+    for subsampling in sorted({"420", *(entry.subsampling for entry in chosen)}):
         write_set(sets[subsampling], arguments.seed, num_episodes, partial(encode, subsampling=subsampling))
     stores, rows, built = {}, {}, {}
     for entry in chosen:
-        folder, source = work / entry.folder, sets[entry.subsampling]
-        if not (work / f"{entry.folder}.built").exists():
+        folder, source = work / entry.place, sets[entry.subsampling]
+        if not (work / f"{entry.place}.built").exists():
             shutil.rmtree(folder, ignore_errors=True)
             began = time.process_time()
             entry.build(source, num_episodes, folder)
-            (work / f"{entry.folder}.built").write_text(str(time.process_time() - began))
-        built[entry.folder] = float((work / f"{entry.folder}.built").read_text())
+            (work / f"{entry.place}.built").write_text(str(time.process_time() - began))
+        built[entry.place] = float((work / f"{entry.place}.built").read_text())
         stores[entry.name] = entry.open(folder, source, num_episodes)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         rows[entry.name] = {"name": entry.name, "note": entry.note, "batch": entry.batch, "size_bytes": size}
-        rows[entry.name] |= {"episodes": num_episodes, "build_cpu_s": built[entry.folder], "rates": {}}
+        rows[entry.name] |= {"episodes": num_episodes, "build_cpu_s": built[entry.place], "rates": {}}
     lerobot = None
     if arguments.lerobot_python:
-        lerobot = LeRobot(arguments.lerobot_python, work, arguments.lerobot_episodes, arguments.seed)
+        lerobot = LeRobot(
+            arguments.lerobot_python, main_set, work / "lerobot", arguments.lerobot_episodes, arguments.seed
+        )
         folder, facts = work / "lerobot" / "with_cameras", lerobot.facts
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         name = f"LeRobotDataset {facts['versions']['lerobot']}"
         rows[name] = {"name": name, "note": LEROBOT_NOTE, "batch": 1, "size_bytes": size, "rates": {}}
         rows[name] |= {"episodes": arguments.lerobot_episodes, "build_cpu_s": facts["build_cpu_s"], "facts": facts}
-    reference = Reference(work / "set")
+    reference = Reference(main_set)
     for entry in chosen:
-        check(entry, stores[entry.name], reference, draw_windows(work / "set", num_episodes, 1, 64))
+        check(entry, stores[entry.name], reference, draw_windows(main_set, num_episodes, 1, 64))
     print(f"{len(chosen)} stores answer like the set", flush=True)
-    everything = walk(work / "set", num_episodes)
+    everything = walk(main_set, num_episodes)
     for entry in chosen:
         began = time.process_time()
         for kind in KINDS if entry.keeps else []:
@@ -185,7 +194,7 @@ def main() -> None:
     for round_number in range(-1, arguments.rounds):
         # The first round warms up and is not kept.
         seconds = arguments.seconds if round_number >= 0 else arguments.seconds / 2
-        windows = draw_windows(work / "set", num_episodes, 100 + round_number, 4096)
+        windows = draw_windows(main_set, num_episodes, 100 + round_number, 4096)
         for kind in KINDS:
             for entry in chosen:
                 rate = measure(stores[entry.name], kind, entry.batch, windows, seconds)

@@ -15,8 +15,8 @@ from mixed_set import SIZE
 QUALITY = 90
 
 
-def encode(frame: np.ndarray, subsampling: str = "444") -> bytes:
-    """Encode one frame as Genba does: quality 90, full colour resolution or (``"420"``) a quarter of it."""
+def encode(frame: np.ndarray, subsampling: str) -> bytes:
+    """Encode one frame as Genba does: quality 90, a quarter of the colours (``"420"``) or all of them (``"444"``)."""
     return simplejpeg.encode_jpeg(
         np.ascontiguousarray(frame), quality=QUALITY, colorspace="RGB", colorsubsampling=subsampling
     )

@@ -21,8 +21,9 @@ import typer
 from logs import comma2k19, nuscenes
 from rich.console import Console
 
-from genba.cli.data_import import Choices, import_into
+from genba.cli.data_import import FRAMES, Choices, import_into
 from genba.data import fanout
+from genba.data.codecs import StorageChoices
 from genba.data.fsck import fsck_vault
 from genba.data.ingest import find_logs, jobs_of, whole_log
 from genba.data.readers.comma2k19 import Comma2k19Reader
@@ -290,7 +291,7 @@ def test_killed_worker_costs_its_log_only(vault, logs, dbc):
     Vault.open(vault, create=True)
     jobs = [whole_log(log, reader, {"dbc": dbc}, "1") for log, reader in find_logs(logs)]
     events, killed = [], False
-    for event in fanout.run_workers(vault, jobs, 1):
+    for event in fanout.run_workers(vault, jobs, 1, StorageChoices()):
         events.append(event)
         if isinstance(event, fanout.Started) and not killed:
             killed = True
@@ -380,6 +381,27 @@ def test_two_imports_at_once_store_every_episode_once(vault, logs, dbc):
         assert begun.returncode == 0, out + errors
     assert_whole(vault, NUM_LOGS)
     assert [problem for problem in fsck_vault(Vault.open(vault)) if problem] == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_frames_are_stored_as_asked_and_those_stored_before_stay(run, vault, tmp_path, workers):
+    pytest.importorskip("simplejpeg")
+    pytest.importorskip("av")
+    codecs = {"jpeg": "jpeg-90-420", "jpeg-444": "jpeg-90-444", "h264": "h264-444"}
+    assert set(codecs) == set(FRAMES)
+    stored = {}
+    for i, frames in enumerate(codecs):
+        root, _ = nuscenes.write_log(tmp_path / frames, seed=i)
+        run(root, options={}, frames=frames, workers=workers)
+        kept = Vault.open(vault)
+        found = {entry.episode_id: kept.shard(entry).streams["cam_front"].codec for entry in kept.entries()}
+        # Each log has two scenes; what the imports before stored is as they left it.
+        new = found.keys() - stored.keys()
+        assert len(new) == 2
+        stored |= dict.fromkeys(new, codecs[frames])
+        assert found == stored
+    with pytest.raises(ConfigError, match="--frames: got 'png', expected one of jpeg, jpeg-444, h264"):
+        run(frames="png")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'genba[ray]'")

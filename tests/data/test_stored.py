@@ -16,12 +16,12 @@ from genba.errors import CorruptShardError
 from genba.spec.streams import Stream
 
 
-@pytest.fixture(scope="module", params=["sealed", "plain", "420", "h264"])
+@pytest.fixture(scope="module", params=["sealed", "plain", "444", "h264"])
 def shard(request, tmp_path_factory, everything):
     choices = StorageChoices(
         encrypt=request.param != "plain",
         camera="h264" if request.param == "h264" else "jpeg",
-        subsampling="420" if request.param == "420" else "444",
+        jpeg_subsampling="444" if request.param == "444" else "420",
         group_length=3,
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -76,8 +76,7 @@ def test_blocks_are_about_as_large_as_wanted(everything):
 def test_choices_out_of_range_are_refused():
     for wrong, message in (
         ({"camera": "gif"}, "camera: got 'gif', expected 'jpeg' or 'h264'"),
-        ({"subsampling": "422"}, "subsampling: got '422', expected '444' or '420'"),
-        ({"camera": "h264", "subsampling": "420"}, "subsampling: got '420' with camera 'h264'"),
+        ({"jpeg_subsampling": "422"}, "jpeg_subsampling: got '422', expected '420' or '444'"),
         ({"group_length": 0}, "group_length: got 0, expected 1 to 250"),
         ({"quantizer": 52}, "quantizer: got 52, expected 0 to 51"),
     ):

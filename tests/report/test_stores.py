@@ -57,17 +57,19 @@ def test_medians_sizes_and_targets_are_in_the_table(tmp_path):
     assert "commit 0123456789ab, 2026-01-02. `python perf/stores/measure.py --work w`" in table
 
 
-def test_the_vault_with_a_quarter_of_the_colours_is_compared_but_not_judged(tmp_path):
+def test_the_vault_with_all_colours_is_compared_but_not_judged(tmp_path):
     path = result(tmp_path)
     table = json.loads(path.read_text())
-    for name, rate in (("Genba, encrypted, 4:2:0", 150), ("Lance, 4:2:0", 100)):
+    for name, rate in (("Genba, encrypted, 4:4:4", 75), ("Lance, 4:4:4", 50)):
         table["stores"].append(
             {"name": name, "note": "", "size_bytes": 10**9, "episodes": 90, "rates": {"sparse": [rate]}}
         )
     path.write_text(json.dumps(table))
-    # 150 / 100 = 1.5; 150 / 5 = 30. What is judged is the vault as it is by default: 100 / 80 as before.
+    # 75 / 50 = 1.5. What is judged is the vault as it is by default: 100 / 80 as before.
     said = stores_table(path)
-    assert "1.5 times Lance, 4:2:0 and 30.0 times LeRobotDataset 1, sparse, decoded (no target)." in said
+    assert (
+        "With full colour resolution, which is a choice: 1.5 times Lance, 4:4:4, sparse, decoded (no target)." in said
+    )
     assert "sparse, decoded: 1.2 times Lance, 32 windows per take (target 2 times: not met)." in said
 
 

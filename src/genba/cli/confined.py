@@ -45,8 +45,8 @@ from genba.trust.sandbox.support import missing
 #: replace, whose parent must be written for that; "!" an option without a value. What has no sign is no path.
 COMMANDS: dict[str, str] = {
     "demo": "--out> --quick! --processes",
-    "data import": "PATH< --vault> --dbc< --reader --option -o --owner --dataset --site --jurisdiction --agreement --workers "
-    "--ray! --dry-run! --stop-on-error!",
+    "data import": "PATH< --vault> --dbc< --reader --option -o --owner --dataset --site --jurisdiction --agreement --frames "
+    "--workers --ray! --dry-run! --stop-on-error!",
     "data formats": "",
     "data list": "--vault< --embodiment --task --each!",
     "data show": "EPISODE --vault< --purpose",

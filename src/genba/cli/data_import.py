@@ -20,6 +20,7 @@ from rich.table import Table
 
 from genba import __version__
 from genba.cli.vault_option import say_rules
+from genba.data.codecs import StorageChoices
 from genba.data.fanout import Event, Finished, Started, Stored, run_here, run_ray, run_workers
 from genba.data.import_journal import ImportJournal
 from genba.data.ingest import Job, find_logs, jobs_of, options_of, whole_log
@@ -29,6 +30,13 @@ from genba.spec.protocols import Reader
 
 #: On a log file, at most one line in so many seconds.
 LINE_EVERY_S = 15.0
+
+#: what ``--frames`` may say -> how frames are stored
+FRAMES = {
+    "jpeg": StorageChoices(),
+    "jpeg-444": StorageChoices(jpeg_subsampling="444"),
+    "h264": StorageChoices(camera="h264"),
+}
 
 #: A log with more new episodes than this is told by their number.
 MOST_NAMES = 3
@@ -40,6 +48,8 @@ class Choices:
 
     #: only this reader; empty for whichever knows the log
     reader: str = ""
+    #: how frames are stored, one of ``FRAMES``
+    frames: str = "jpeg"
     #: processes beside this one; 0 for this one alone
     workers: int = 0
     #: whether to run on Ray
@@ -50,6 +60,8 @@ class Choices:
     stop_on_error: bool = False
 
     def __post_init__(self) -> None:
+        if self.frames not in FRAMES:
+            raise ConfigError(f"--frames: got {self.frames!r}, expected one of {', '.join(FRAMES)}")
         if self.workers < 0:
             raise ConfigError(f"--workers: got {self.workers}, expected 0 (this process) or more")
         if self.ray and self.workers:
@@ -181,9 +193,12 @@ def _remember(journal: ImportJournal, plan: _Plan, job: Job, episodes: list[str]
 
 
 def _events(vault: Path | str, jobs: list[Job], choices: Choices) -> Generator[Event]:
+    stored_as = FRAMES[choices.frames]
     if choices.ray:
-        return run_ray(vault, jobs)
-    return run_workers(vault, jobs, choices.workers) if choices.workers else run_here(vault, jobs)
+        return run_ray(vault, jobs, stored_as)
+    if choices.workers:
+        return run_workers(vault, jobs, choices.workers, stored_as)
+    return run_here(vault, jobs, stored_as)
 
 
 def _show(plan: _Plan, console: Console) -> None:

@@ -24,7 +24,7 @@ from genba.spec.streams import Stream
 
 RAW, POINTS, H264 = "raw", "points-2mm-zigzag-zstd", "h264-444"
 #: frames as JPEG, by how much colour they keep
-JPEGS = {"444": "jpeg-90-444", "420": "jpeg-90-420"}
+JPEGS = {"420": "jpeg-90-420", "444": "jpeg-90-444"}
 CODECS = (RAW, POINTS, *JPEGS.values(), H264)
 
 #: Raw samples are put together until a block has about this many bytes: 0.4 s of 21 joints at 500 Hz. AES takes 3 us for
@@ -40,8 +40,9 @@ class StorageChoices:
     encrypt: bool = True
     #: how frames are stored: a JPEG each, or short groups of H.264 (fewer bytes, about 5 times the time to read)
     camera: Literal["jpeg", "h264"] = "jpeg"
-    #: a JPEG's colours: at every pixel, or one for every four (two thirds of the bytes and of the time to read; decision 20)
-    subsampling: Literal["444", "420"] = "444"
+    #: a JPEG's colours: one for every four pixels, as cameras' own JPEGs have, or one for each (half as many bytes and as
+    #: much time to read again; decision 20). H.264 keeps all colours here, whatever this says.
+    jpeg_subsampling: Literal["420", "444"] = "420"
     #: frames in a group of H.264; reading one frame decodes those before it in its group
     group_length: int = 2
     #: H.264's quantizer, the same for every frame: 0 to 51, less is better and larger; 18 is hard to tell apart
@@ -50,10 +51,8 @@ class StorageChoices:
     def __post_init__(self) -> None:
         if self.camera not in ("jpeg", "h264"):
             raise ValueError(f"camera: got {self.camera!r}, expected 'jpeg' or 'h264'")
-        if self.subsampling not in JPEGS:
-            raise ValueError(f"subsampling: got {self.subsampling!r}, expected '444' or '420'")
-        if self.camera == "h264" and self.subsampling != "444":
-            raise ValueError("subsampling: got '420' with camera 'h264', which keeps all colours; expected '444'")
+        if self.jpeg_subsampling not in JPEGS:
+            raise ValueError(f"jpeg_subsampling: got {self.jpeg_subsampling!r}, expected '420' or '444'")
         if not 1 <= self.group_length <= 250:
             raise ValueError(f"group_length: got {self.group_length}, expected 1 to 250 frames")
         if not 0 <= self.quantizer <= 51:
@@ -96,8 +95,8 @@ def encode(embodiment: Embodiment, name: str, stream: Stream, choices: StorageCh
         if choices.camera == "h264":
             groups = encode_h264(values, group=choices.group_length, quantizer=choices.quantizer)
             return EncodedStream(H264, dtype, shape, times_ns, None, choices.group_length, groups)
-        frames = [encode_jpeg(frame, subsampling=choices.subsampling) for frame in values]
-        return EncodedStream(JPEGS[choices.subsampling], dtype, shape, times_ns, None, 1, frames)
+        frames = [encode_jpeg(frame, subsampling=choices.jpeg_subsampling) for frame in values]
+        return EncodedStream(JPEGS[choices.jpeg_subsampling], dtype, shape, times_ns, None, 1, frames)
     data = np.ascontiguousarray(values, dtype)
     rows = np.arange(len(times_ns) + 1) if splits is None else splits
     row_bytes = data.itemsize * int(np.prod(shape))

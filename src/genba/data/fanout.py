@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genba.child import Child
+from genba.data.codecs import StorageChoices
 from genba.data.ingest import Ingest, Ingested, Job
 from genba.data.vault import Vault
 from genba.errors import ConfigError, GenbaError, StorageError
@@ -52,15 +53,15 @@ class Finished:
 Event = Started | Stored | Finished
 
 
-def run_here(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
-    """Run jobs one after the other in this process."""
-    ingest = Ingest(Vault.open(vault))
+def run_here(vault: Path | str, jobs: Sequence[Job], choices: StorageChoices) -> Generator[Event]:
+    """Run jobs one after the other in this process; episodes are stored as ``choices`` ask."""
+    ingest = Ingest(Vault.open(vault, choices=choices))
     for job in jobs:
         yield from run_job(ingest, job)
 
 
-def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Generator[Event]:
-    """Run jobs in ``num_workers`` processes; whoever is free takes the next one.
+def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int, choices: StorageChoices) -> Generator[Event]:
+    """Run jobs in ``num_workers`` processes; whoever is free takes the next one. Episodes are stored as ``choices`` ask.
 
     A worker that dies (killed for its memory) costs its job, which is reported, and is replaced.
     """
@@ -68,7 +69,7 @@ def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Gen
     try:
         while waiting or busy:
             while waiting and len(busy) < num_workers:
-                worker = _start(vault, waiting.pop())
+                worker = _start(vault, choices, waiting.pop())
                 busy[worker.child.connection] = worker
                 yield Started(job=worker.job)
             for connection in multiprocessing.connection.wait(list(busy)):
@@ -87,8 +88,8 @@ def run_workers(vault: Path | str, jobs: Sequence[Job], num_workers: int) -> Gen
             worker.child.stop()
 
 
-def run_ray(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
-    """Run jobs on Ray: the cluster that ``RAY_ADDRESS`` names, else one on this computer.
+def run_ray(vault: Path | str, jobs: Sequence[Job], choices: StorageChoices) -> Generator[Event]:
+    """Run jobs on Ray: the cluster that ``RAY_ADDRESS`` names, else one on this computer. Stored as ``choices`` ask.
 
     Logs and vault must lie where every node of the cluster sees them. News of a job come when it has ended.
 
@@ -115,7 +116,7 @@ def run_ray(vault: Path | str, jobs: Sequence[Job]) -> Generator[Event]:
         while waiting or running:
             while waiting and len(running) < room:
                 job = waiting.pop()
-                running[remote.remote(place, _resolved(job))] = job
+                running[remote.remote(place, choices, _resolved(job))] = job
                 yield Started(job=job)
             (ended,), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(ended)
@@ -147,14 +148,14 @@ def run_job(ingest: Ingest, job: Job) -> Generator[Event]:
         yield Finished(job=job)
 
 
-def _events_of(vault: Path | str, job: Job) -> list[Event]:
-    return [event for event in run_job(_ingest(vault), job) if not isinstance(event, Started)]
+def _events_of(vault: Path | str, choices: StorageChoices, job: Job) -> list[Event]:
+    return [event for event in run_job(_ingest(vault, choices), job) if not isinstance(event, Started)]
 
 
 @functools.lru_cache(maxsize=1)
-def _ingest(vault: Path | str) -> Ingest:
+def _ingest(vault: Path | str, choices: StorageChoices) -> Ingest:
     # A process of Ray serves many jobs: what a reader learnt of a log serves its next part.
-    return Ingest(Vault.open(vault))
+    return Ingest(Vault.open(vault, choices=choices))
 
 
 def _resolved(job: Job) -> Job:
@@ -183,9 +184,10 @@ class _Worker:
             return Finished(job=self.job, error=error)
 
 
-def _start(vault: Path | str, job: Job) -> _Worker:
+def _start(vault: Path | str, choices: StorageChoices, job: Job) -> _Worker:
     worker = _Worker(Child.start("genba.data.import_worker"), job)
     # The parent's import path, so that a reader in a module of the caller's is found.
     worker.child.send((vault, sys.path))
+    worker.child.send(choices)
     worker.give(job)
     return worker

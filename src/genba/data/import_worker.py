@@ -27,7 +27,7 @@ def main(descriptor: int) -> None:
         from genba.data.ingest import Ingest
         from genba.data.vault import Vault
 
-        ingest = Ingest(Vault.open(vault))
+        ingest = Ingest(Vault.open(vault, choices=connection.recv()))
         while True:
             for event in run_job(ingest, connection.recv()):
                 if not isinstance(event, Started):

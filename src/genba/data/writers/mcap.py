@@ -17,6 +17,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -188,7 +189,7 @@ def _rows_message(stream: Stream, form: records.FloatRows | None) -> Callable[[i
 def _camera(channel: CameraChannel, stream: Stream, images: Literal["png", "jpeg"]) -> _Written:
     descriptors = schemas.compressed_image().SerializeToString()
     make = message_type("foxglove.CompressedImage", descriptors)
-    encode = _encode_png if images == "png" else encode_jpeg
+    encode = _encode_png if images == "png" else partial(encode_jpeg, subsampling="444")
 
     def message(i: int) -> bytes:
         image = make(data=encode(stream.values[i]), format=images, frame_id=_frame(channel.frame))
