@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import resource
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,29 @@ def test_after_rotation_old_and_new_open_and_after_retiring_only_the_new(keys):
     assert keys.unwrap(KEY, new) == DATA_KEY
     with pytest.raises(KeyUnavailableError, match=r"has no version 1 \(it has 2\): it was retired"):
         keys.unwrap(KEY, old)
+
+
+def test_what_retiring_forgets_is_overwritten_and_a_disk_that_is_full_loses_nothing(keys, tmp_path):
+    old = keys.wrap(KEY, DATA_KEY)
+    keys.rotate(KEY)
+    new = keys.wrap(KEY, DATA_KEY)
+    (path,) = keys.folder.iterdir()
+    # A second name for the file as it is now: what is read by it later is what the disk holds.
+    held = tmp_path / "held"
+    held.hardlink_to(path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(KeyUnavailableError, match="could not write the key: File too large"):
+            keys.retire(KEY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(keys.folder.iterdir()) == [path]
+    assert keys.unwrap(KEY, old) == keys.unwrap(KEY, new) == DATA_KEY
+    size = held.stat().st_size
+    keys.retire(KEY)
+    assert held.read_bytes() == b" " * size
+    assert keys.unwrap(KEY, new) == DATA_KEY
 
 
 def test_a_destroyed_key_is_gone_and_does_not_come_back(keys):
