@@ -1,0 +1,120 @@
+"""Reads ``deciding.toml``, and makes docs/trust-tests.md from it and from what branches.py and mutants.py measured.
+
+    python scripts/deciding.py
+
+No number on that page is typed, and every test that it names is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+FACTS = Path(__file__).with_name("deciding.toml")
+BRANCHES, MUTANTS = Path("docs/measurements/branches.json"), Path("docs/measurements/mutants.json")
+PAGE = Path("docs/trust-tests.md")
+
+
+def _facts() -> dict[str, Any]:
+    return tomllib.loads(FACTS.read_text(encoding="utf-8"))
+
+
+def tests_of(module: str) -> list[str]:
+    """Return the test files that hold a module."""
+    tests = _facts()["tests"]
+    if module not in tests:
+        raise SystemExit(f"{FACTS.name} names no tests of {module}; name them there, or with --tests")
+    return list(tests[module])
+
+
+def explained_changes(module: str) -> dict[tuple[str, str], str]:
+    """Return the changes to a module that make no difference, by line of code and change, and why."""
+    return {(one["code"], one["change"]): one["why"] for one in _facts().get("same", ()) if one["module"] == module}
+
+
+def main() -> None:
+    """Write the page."""
+    branches, mutants = (json.loads(path.read_text(encoding="utf-8")) for path in (BRANCHES, MUTANTS))
+    parts = [HEAD, *_refused(), *_branches(branches), *_mutants(mutants)]
+    PAGE.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+HEAD = """# How the trust layer is tested
+
+Made by `scripts/deciding.py`. What the layer does: [trust](trust.md), [agreements](agreements.md), [withdrawal](withdrawal.md); what it does not:
+[SECURITY.md](../SECURITY.md).
+
+## Bad input
+"""
+
+
+def _refused() -> list[str]:
+    rows = ["| what | what is said | tests that hold it |", "|---|---|---|"]
+    for one in _facts()["refused"]:
+        for test in one["tests"]:
+            _demand_test(test)
+        tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in one["tests"])
+        rows.append(f"| {one['what']} | {one['told']} | {tests} |")
+    return rows
+
+
+def _branches(measured: dict[str, Any]) -> list[str]:
+    files = measured["files"]
+    total = {
+        name: sum(row[name] for row in files.values()) for name in next(iter(files.values())) if "left" not in name
+    }
+    out = [
+        "\n## Branches\n",
+        f"`{measured['command']}` runs {', '.join(f'`{one}`' for one in measured['tests'])} and counts in every process that they start: "
+        f"{total['statements_taken']:,} of {total['statements']:,} statements and {total['branches_taken']:,} of {total['branches']:,} "
+        f"branches of the {len(files)} files of `genba.trust` were taken (coverage {measured['coverage']}, Python {measured['python']}, commit "
+        f"{measured['commit'][:12]}). Of these files not all:\n",
+        "| file | statements | branches | not taken |",
+        "|---|---:|---:|---|",
+    ]
+    for name, row in files.items():
+        if row["lines_left"] or row["branches_left"]:
+            jumps = [f"{start} → {stop if stop > 0 else 'end'}" for start, stop in row["branches_left"]]
+            left = ", ".join(dict.fromkeys([*map(str, row["lines_left"]), *jumps]))
+            statements, taken = row["statements_taken"], row["branches_taken"]
+            out.append(f"| `{name}` | {statements} of {row['statements']} | {taken} of {row['branches']} | {left} |")
+    return out
+
+
+def _mutants(measured: dict[str, Any]) -> list[str]:
+    out = [
+        "\n## Mutants\n",
+        "`scripts/mutants.py` changes one comparison, condition, number or truth value at a time and runs the module's tests.\n",
+        "| module | mutants | noticed | explained | left |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    columns = ("mutants", "noticed", "explained", "survived")
+    rows = {
+        name.removeprefix("genba.trust."): [_count(found[one]) for one in columns] for name, found in measured.items()
+    }
+    rows["all"] = [sum(numbers) for numbers in zip(*rows.values(), strict=True)]
+    out += [f"| {name} | {' | '.join(map(str, numbers))} |" for name, numbers in rows.items()]
+    out += ["\nThese make no difference:\n", "| module | line | change | why |", "|---|---|---|---|"]
+    for name, found in measured.items():
+        for one in found["explained"]:
+            code = one["code"].replace("|", "\\|")
+            out.append(f"| {name.removeprefix('genba.trust.')} | `{code}` | {one['change']} | {one['why']} |")
+    return out
+
+
+def _count(value: int | list[Any]) -> int:
+    return value if isinstance(value, int) else len(value)
+
+
+def _demand_test(test: str) -> None:
+    path, _, name = test.partition("::")
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    if name not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
+        raise SystemExit(f"{FACTS.name}: no test {test}")
+
+
+if __name__ == "__main__":
+    main()
