@@ -41,17 +41,21 @@ exclude_also =
     ^\\s*\\.\\.\\.$
 """
 
-#: What every Python does first, one without ``coverage`` too. A limit on the size of files, by which a test stands for a full disk, is
-#: lifted just before the counts are saved. An isolated Python (-I), such as the supervisor, reads no ``sitecustomize``: whoever
+#: What every Python does first, one without ``coverage`` too. A limit on the size of files, by which a test stands for a full disk,
+#: does not hold while counts are saved. An isolated Python (-I), such as the supervisor, reads no ``sitecustomize``: whoever
 #: starts it tells it.
 BEGINNING = """\
 import subprocess
 _count = '''
 try:
-    import atexit, resource, coverage
+    import coverage, resource
+    def save(self, most=resource.RLIMIT_FSIZE, inner=coverage.Coverage.save):
+        before = resource.getrlimit(most)
+        resource.setrlimit(most, before[1:] * 2)
+        inner(self)
+        resource.setrlimit(most, before)
+    coverage.Coverage.save = save
     coverage.process_startup()
-    most = resource.RLIMIT_FSIZE
-    atexit.register(lambda: resource.setrlimit(most, resource.getrlimit(most)[1:] * 2))
 except ImportError:
     pass
 '''

@@ -128,6 +128,23 @@ def test_what_is_not_named_is_not_allowed_and_a_star_is_everything():
     assert check(anywhere.signed(KEY), embodiment="any", site="any", now_ns=1 << 62) == anywhere
 
 
+@pytest.mark.parametrize(
+    ("deploy", "words"),
+    [
+        (Deployment(), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(embodiments=("arm/panda@1",)), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(sites=("plant",)), "may run nowhere: no place is allowed by all agreements"),
+        (
+            Deployment(embodiments=("a@1", "b@1"), sites=("x", "y"), until_ns=1_000_000_000),
+            "may run on a@1, b@1 at x, y, before 1970-01-01T00:00:01+00:00",
+        ),
+        (Deployment(embodiments=("*",), sites=("*",)), "may run on every machine at every site, without end"),
+    ],
+)
+def test_where_it_may_run_is_said_in_words(deploy, words):
+    assert str(deploy) == words
+
+
 @pytest.mark.parametrize("what", ["passport", "weights", "parent"])
 def test_what_was_revoked_is_refused_with_the_reason(what):
     envelope = GOOD.signed(KEY)
