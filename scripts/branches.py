@@ -29,7 +29,9 @@ SETTINGS = """\
 [run]
 branch = true
 parallel = true
-source_pkgs = genba.trust
+source_pkgs =
+    genba.trust
+    genba.runtime.clearance
 data_file = {folder}/counted
 patch =
     _exit
@@ -106,7 +108,7 @@ def main() -> int:
 
 
 def _name(path: str) -> str:
-    return path.partition("genba/trust/")[2]
+    return path.partition("src/genba/")[2].removeprefix("trust/")
 
 
 def _row(found: dict[str, object]) -> dict[str, object]:

@@ -56,6 +56,14 @@ def test_making_a_key_again_keeps_it(keys):
     assert keys.unwrap(KEY, wrapped) == DATA_KEY
 
 
+def test_whoever_comes_second_at_once_uses_the_first_key(keys, monkeypatch):
+    wrapped = keys.wrap(KEY, DATA_KEY)
+    # It is looked for and not seen yet; when it is to be made, it is there.
+    monkeypatch.setattr(type(keys.folder), "exists", lambda self: False)
+    keys.create(KEY)
+    assert keys.unwrap(KEY, wrapped) == DATA_KEY
+
+
 def _make_and_wrap(folder, barrier, results):
     barrier.wait()
     keys = FileKeys(folder)
@@ -131,7 +139,11 @@ def test_a_destroyed_key_is_gone_and_does_not_come_back(keys):
 def test_a_key_that_is_forbidden_never_is_whatever_state_it_was_in(keys):
     """There, gone, never made, or left blank by a break in the middle of destroying it."""
     (path,) = keys.folder.iterdir()
-    path.write_bytes(b" " * 100)
+    # What is no note of this key's end is none.
+    for content in (b" " * 100, b"[]", b'{"id": "fleet/2027", "destroyed": "2020"}', b'{"id": "fleet/2026"}'):
+        path.write_bytes(content)
+        keys.forbid(KEY)
+        assert json.loads(path.read_bytes()).keys() == {"format", "id", "destroyed"}
     for name in (KEY, KEY, key_id("fleet", "never made")):
         keys.forbid(name)
         with pytest.raises(KeyUnavailableError, match=r"was destroyed at 20.*nothing is stored under its name"):
@@ -151,11 +163,28 @@ def test_a_missing_a_foreign_and_a_broken_key_are_named(keys, tmp_path):
         other.unwrap(KEY, wrapped)
     with pytest.raises(KeyUnavailableError, match="has no version 0"):
         keys.unwrap(KEY, b"")
+    # A version alone wraps nothing.
+    with pytest.raises(KeyUnavailableError, match="has no version 0"):
+        keys.unwrap(KEY, wrapped[:4])
     (path,) = keys.folder.iterdir()
-    for text, message in (("{", "cannot be read"), ("{}", "not the key 'fleet/2026' in the format genba-key@1")):
+    good = json.loads(path.read_text())
+    another = "not the key 'fleet/2026' in the format genba-key@1"
+    for text, message in (
+        ("{", "cannot be read"),
+        ("{}", another),
+        ("[]", another),
+        (json.dumps(good | {"format": "genba-key@2"}), another),
+        (json.dumps(good | {"id": "fleet/2027"}), another),
+    ):
         path.write_text(text)
         with pytest.raises(KeyUnavailableError, match=message):
             keys.unwrap(KEY, wrapped)
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path):
+    keys = FileKeys(tmp_path / "genba" / "keys")
+    keys.create(KEY)
+    assert keys.unwrap(KEY, keys.wrap(KEY, DATA_KEY)) == DATA_KEY
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
