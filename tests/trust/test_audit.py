@@ -457,6 +457,12 @@ def test_an_older_head_signed_again_later_is_found(tmp_path, later_ns):
     assert "over 1 entries, the one before it over 2" in problem.message
 
 
+def test_of_two_heads_of_one_size_the_later_line_is_the_newest(tmp_path):
+    one, two = (sign_head(Head("a", 3, bytes(32), time_ns, ""), KEY) for time_ns in (5, 6))
+    (tmp_path / "heads.jsonl").write_bytes(one.to_bytes() + b"\n" + two.to_bytes() + b"\n")
+    assert newest_head(tmp_path / "heads.jsonl") == two
+
+
 def test_newest_head_needs_one(tmp_path):
     (tmp_path / "heads.jsonl").write_bytes(b"")
     with pytest.raises(LedgerError, match="no signed head; sign one"):

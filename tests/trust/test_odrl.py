@@ -56,6 +56,12 @@ def test_the_terms_are_those_of_odrl():
     assert permission["constraint"][3]["rightOperand"]["@value"] == "2027-04-01T00:00:00Z"
 
 
+def test_the_document_is_for_people_to_read_too():
+    lines = to_odrl(replace(FLEET, note="現場の注意")).splitlines()
+    assert (lines[0], lines[-1]) == ("{", "}")
+    assert '  "genba:note": "現場の注意",' in lines
+
+
 def change(path, value):
     """Return the agreement of FLEET with one place changed; a missing value takes it out."""
     document = json.loads(to_odrl(FLEET))
@@ -107,6 +113,11 @@ DAY = (*PERMISSION, "constraint", 2, "rightOperand", "@value")
         ((*PERMISSION, "target"), ["urn:genba:dataset:a/b"], "target"),
         ((*AGREEMENT, "uid"), "http://elsewhere", "uid: got 'http://elsewhere', expected 'urn:genba:agreement:"),
         ((*AGREEMENT, "uid"), 7, "uid: got 7"),
+        (
+            (*AGREEMENT, "uid"),
+            "urn:genba:agreement:",
+            "uid: got 'urn:genba:agreement:', expected 'urn:genba:agreement:<",
+        ),
         ((*AGREEMENT, "@type"), "Offer", "@type: got 'Offer', expected 'Agreement'"),
         ((*AGREEMENT, "profile"), "urn:other", "profile: got 'urn:other'"),
         ((*AGREEMENT, "assigner"), None, "no 'assigner'; expected"),
