@@ -91,22 +91,17 @@ def _mutants(measured: dict[str, Any]) -> list[str]:
         "| module | mutants | noticed | explained | left |",
         "|---|---:|---:|---:|---:|",
     ]
-    columns = ("mutants", "noticed", "explained", "survived")
-    rows = {
-        name.removeprefix("genba.trust."): [_count(found[one]) for one in columns] for name, found in measured.items()
-    }
+    rows, explained = {}, []
+    for module, found in measured.items():
+        name, reasons = module.removeprefix("genba.trust."), explained_changes(module)
+        known = [(one, why) for one in found["unnoticed"] if (why := reasons.get((one["code"], one["change"])))]
+        rows[name] = [found["mutants"], found["noticed"], len(known), len(found["unnoticed"]) - len(known)]
+        for one, why in known:
+            code = one["code"].replace("|", "\\|")
+            explained.append(f"| {name} | `{code}` | {one['change']} | {why} |")
     rows["all"] = [sum(numbers) for numbers in zip(*rows.values(), strict=True)]
     out += [f"| {name} | {' | '.join(map(str, numbers))} |" for name, numbers in rows.items()]
-    out += ["\nThese make no difference:\n", "| module | line | change | why |", "|---|---|---|---|"]
-    for name, found in measured.items():
-        for one in found["explained"]:
-            code = one["code"].replace("|", "\\|")
-            out.append(f"| {name.removeprefix('genba.trust.')} | `{code}` | {one['change']} | {one['why']} |")
-    return out
-
-
-def _count(value: int | list[Any]) -> int:
-    return value if isinstance(value, int) else len(value)
+    return [*out, "\nThese make no difference:\n", "| module | line | change | why |", "|---|---|---|---|", *explained]
 
 
 def _demand_test(test: str) -> None:

@@ -8,8 +8,8 @@ number or returned truth value. It is run in a forked process against the tests 
 notice, against all of them. Survivors are printed with their line and the exit status is 1: either a test is missing, or the change
 makes no difference, which is then explained in ``deciding.toml``. Strings, asserts, annotations and defaults are left alone.
 
-``--out`` puts what was found into a file beside what it says of other modules. It is no part of ``make test``: it takes
-about half a second per mutant.
+``--out`` puts what was found into a file beside what it says of other modules; ``--left`` then tries only what that file says
+was not noticed, for when nothing but tests was added. It is no part of ``make test``: it takes about half a second per mutant.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import Any
 import coverage
 import hypothesis
 import pytest
-from deciding import explained_changes, tests_of
+from deciding import FACTS, explained_changes, tests_of
 
 #: how much longer than without a change tests may run, and what they may take at least, in seconds of CPU; a mutant that needs
 #: more counts as noticed
@@ -153,20 +153,31 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", help="dotted names of the modules to change")
     parser.add_argument("--tests", nargs="+", help="test files that must notice; those of deciding.toml by default")
     parser.add_argument("--out", type=Path, help="put what was found into this JSON file")
+    parser.add_argument("--left", action="store_true", help="try only what that file says was not noticed")
     arguments = parser.parse_args()
+    out: Path | None = arguments.out
+    if arguments.left and (out is None or not out.exists()):
+        parser.error("--left needs an --out of before")
     num_left = 0
     for module in arguments.modules:
-        found = _try_all(module, arguments.tests or tests_of(module))
-        num_left += len(found["survived"])
-        if arguments.out is not None:
-            known = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
+        known = json.loads(out.read_text(encoding="utf-8")) if out is not None and out.exists() else {}
+        only = {(row["code"], row["change"]) for row in known[module]["unnoticed"]} if arguments.left else None
+        found = _try_all(module, arguments.tests or tests_of(module), only)
+        num_left += sum((row["code"], row["change"]) not in explained_changes(module) for row in found["unnoticed"])
+        if out is not None:
             text = json.dumps(dict(sorted({**known, module: found}.items())), indent=1, ensure_ascii=False)
-            arguments.out.write_text(text + "\n", encoding="utf-8")
+            out.write_text(text + "\n", encoding="utf-8")
     return 1 if num_left else 0
 
 
-def _try_all(module: str, tests: Sequence[str]) -> dict[str, Any]:
-    """Try every mutant of one module; return how many there were, who noticed, and who did not."""
+def _try_all(module: str, tests: Sequence[str], only: set[tuple[str, str]] | None) -> dict[str, Any]:
+    """Try the mutants of one module; return how many there are, how many were noticed, and which were not.
+
+    Args:
+        module: its dotted name.
+        tests: the files that must notice.
+        only: the changes to try, by line of code and change; None for all. The others count as noticed.
+    """
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         sys.exit(f"no module {module}")
@@ -177,40 +188,30 @@ def _try_all(module: str, tests: Sequence[str]) -> dict[str, Any]:
     reasons = explained_changes(module)
     points = _Points()
     points.visit(tree)
-    survived, explained, total = [], [], 0
+    unnoticed, total = [], 0
     for node in points.found:
+        line = getattr(node, "lineno", 0)
+        code = source.splitlines()[line - 1].strip()
         for words, new in changes(node):
             total += 1
+            if only is not None and (code, words) not in only:
+                continue
             # The tree is changed in a copy that shares nothing, found again by its place in the walk.
             index = list(ast.walk(tree)).index(node)
             mutant = copy.deepcopy(tree)
             old = list(ast.walk(mutant))[index]
             mutant = ast.fix_missing_locations(_Replace(old, new).visit(mutant))
-            line = getattr(node, "lineno", 0)
             if _is_noticed(module, mutant, path, tests, unchanged, range(line, getattr(node, "end_lineno", line) + 1)):
                 continue
-            code = source.splitlines()[line - 1].strip()
-            row = {"line": line, "code": code, "change": words}
-            if (why := reasons.get((code, words))) is not None:
-                explained.append(row | {"why": why})
-            else:
-                survived.append(row)
-                print(f"survived  {path.name}:{line}: {words}: {code}", flush=True)
-    for code, words in reasons.keys() - {(one["code"], one["change"]) for one in explained}:
-        print(f"deciding.toml explains what does not survive: {module}: {words}: {code}", flush=True)
-    noticed = total - len(survived) - len(explained)
-    print(
-        f"{module}: {noticed} of {total} mutants noticed, {len(explained)} explained, {len(survived)} left", flush=True
-    )
+            unnoticed.append({"line": line, "code": code, "change": words})
+            kind = "explained" if (code, words) in reasons else "survived"
+            print(f"{kind:9} {path.name}:{line}: {words}: {code}", flush=True)
+    for code, words in reasons.keys() - {(one["code"], one["change"]) for one in unnoticed}:
+        print(f"{FACTS.name} explains what does not survive: {module}: {words}: {code}", flush=True)
+    print(f"{module}: {total - len(unnoticed)} of {total} mutants noticed", flush=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    return {
-        "tests": [*tests],
-        "commit": commit,
-        "mutants": total,
-        "noticed": noticed,
-        "explained": explained,
-        "survived": survived,
-    }
+    noticed = total - len(unnoticed)
+    return {"tests": [*tests], "commit": commit, "mutants": total, "noticed": noticed, "unnoticed": unnoticed}
 
 
 def _is_noticed(

@@ -463,6 +463,13 @@ def test_of_two_heads_of_one_size_the_later_line_is_the_newest(tmp_path):
     assert newest_head(tmp_path / "heads.jsonl") == two
 
 
+def test_an_older_head_that_is_signed_again_is_not_the_newest(tmp_path):
+    older, newer = (sign_head(Head("a", size, bytes(32), size, ""), KEY) for size in (3, 4))
+    lines = [older.to_bytes(), newer.to_bytes(), older.signed_by(PARTNER).to_bytes()]
+    (tmp_path / "heads.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    assert newest_head(tmp_path / "heads.jsonl") == newer
+
+
 def test_newest_head_needs_one(tmp_path):
     (tmp_path / "heads.jsonl").write_bytes(b"")
     with pytest.raises(LedgerError, match="no signed head; sign one"):

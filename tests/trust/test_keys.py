@@ -195,6 +195,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         FileKeys(tmp_path / "file").create(KEY)
 
 
+def test_what_cannot_be_overwritten_is_named(keys):
+    (path,) = keys.folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(KeyUnavailableError, match="could not overwrite the key: Is a directory"):
+        keys.forbid(KEY)
+
+
 def test_keys_lie_where_the_environment_says_else_in_the_users_configuration(monkeypatch):
     monkeypatch.setenv("GENBA_KEYS", "/somewhere/else")
     assert default_folder() == Path("/somewhere/else")

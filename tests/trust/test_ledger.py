@@ -14,7 +14,7 @@ from genba.trust import ledger as ledger_module
 from genba.trust.audit import read_entries, verify
 from genba.trust.digest import digest_bytes
 from genba.trust.dsse import sign
-from genba.trust.heads import newest_head
+from genba.trust.heads import Head, newest_head, sign_head
 from genba.trust.ledger import Entry, Ledger
 from genba.trust.merkle import Tree, leaf_hash
 from genba.trust.signing import SigningKey
@@ -222,6 +222,18 @@ def test_a_clock_set_back_is_refused_beyond_a_second(ledger, monkeypatch):
         ledger.sign_head(KEY)
     monkeypatch.undo()
     assert ledger.append("run", {}).number == 3
+
+
+def test_a_head_over_fewer_entries_that_others_signed_later_is_taken_in(ledger):
+    ledger.append_all([("run", {"i": i}) for i in range(2)])
+    lines = (ledger.folder / "entries.jsonl").read_bytes().splitlines()
+    before = digest_bytes((ledger.folder / "heads.jsonl").read_bytes())
+    late = Head(ledger.id, 2, Tree(map(leaf_hash, lines[:2])).root(), ledger.append("run", {}).time_ns, before)
+    with (ledger.folder / "heads.jsonl").open("ab") as file:
+        file.write(sign_head(late, KEY).to_bytes() + b"\n")
+    assert ledger.append("run", {}).number == 4
+    ledger.sign_head(KEY)
+    assert verify(ledger.folder).holds
 
 
 def test_nothing_is_added_to_a_ledger_that_a_head_contradicts(ledger):

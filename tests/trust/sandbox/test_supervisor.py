@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import errno
 import os
 import resource
@@ -19,11 +20,11 @@ import pytest
 from genba.errors import StorageError
 from genba.trust.sandbox import kernel
 from genba.trust.sandbox import supervisor as supervisor_module
-from genba.trust.sandbox.bpf import system_call_filter
+from genba.trust.sandbox.bpf import AF_UNIX, system_call_filter
 from genba.trust.sandbox.log import EgressLog, read_log
 from genba.trust.sandbox.policy import PathRule, Policy, parse_endpoint
 from genba.trust.sandbox.supervisor import Supervisor
-from genba.trust.sandbox.syscalls import current_architecture
+from genba.trust.sandbox.syscalls import X32_BIT, current_architecture
 
 pytestmark = pytest.mark.usefixtures("enforcing")
 
@@ -252,6 +253,94 @@ def test_listed_socket_that_is_gone_is_no_socket_to_connect_to(calling, tmp_path
         supervising(caller, log, policy).answer_next()
         assert caller.status() == errno.EACCES
         assert not is_reached(other)
+
+
+@pytest.mark.parametrize("name", [b"\0abstract", None], ids=["abstract", "beside a writable folder"])
+def test_unix_socket_is_made_nowhere_else(calling, tmp_path, log, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "beside").mkdir()
+    policy = Policy(writable=(PathRule(path=str(tmp_path / "out"), source="test"),))
+    place = name or str(tmp_path / "beside" / "socket")
+
+    def work() -> int:
+        socket.socket(socket.AF_UNIX).bind(place)
+        return 0
+
+    caller = calling(work)
+    caller.wait_for_call()
+    supervising(caller, log, policy).answer_next()
+    assert caller.status() == errno.EACCES
+    assert attempts(log) == [("bind", "refused")]
+    assert list((tmp_path / "beside").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["longest", "too long", "no socket"])
+def test_unix_address_is_what_the_kernel_takes(calling, tmp_path, log, kind):
+    # sun_path holds 108 bytes, the last of them zero.
+    path = tmp_path / "no-socket" if kind == "no socket" else Path("/tmp") / ("x" * (102 if kind == "longest" else 103))
+    path.unlink(missing_ok=True)
+    policy = Policy(writable=(PathRule(path=str(path.parent), source="test"),))
+
+    def work() -> int:
+        with socket.socket(socket.AF_UNIX) as one:
+            if kind == "no socket":
+                return one.connect_ex(str(path))
+            # As libraries may write it: without the zero at the end.
+            address = AF_UNIX.to_bytes(2, "little") + os.fsencode(path)
+            return 0 if _libc.bind(one.fileno(), address, len(address)) == 0 else ctypes.get_errno()
+
+    if kind == "no socket":
+        path.touch()
+    caller = calling(work)
+    caller.wait_for_call()
+    supervising(caller, log, policy).answer_next()
+    expected = {"longest": 0, "too long": errno.EINVAL, "no socket": errno.ECONNREFUSED}[kind]
+    assert caller.status() == expected
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("bit", ["architecture", "x32"])
+def test_call_by_other_numbers_is_named_and_refused(calling, server, log, monkeypatch, bit):
+    caller = calling(lambda: socket.socket().connect_ex(server.getsockname()))
+    caller.wait_for_call()
+    supervisor = supervising(caller, log)
+    receive = kernel.receive
+
+    def otherwise(listener: int) -> kernel.Notification | None:
+        found = receive(listener)
+        assert found is not None
+        if bit == "architecture":
+            return dataclasses.replace(found, audit=0x40000003)
+        return dataclasses.replace(found, number=found.number | X32_BIT)
+
+    if bit == "x32" and not current_architecture().has_x32:
+        pytest.skip("this processor has no x32 calls")
+    monkeypatch.setattr(kernel, "receive", otherwise)
+    supervisor.answer_next()
+    assert caller.status() == errno.EPERM
+    (line,) = read_log(log)
+    assert line["operation"].startswith("x32 system call" if bit == "x32" else "system call")
+    assert line["decision"] == "refused"
+    assert not is_reached(server)
+
+
+def test_refusals_beyond_a_thousand_are_slowed_down(calling, server, log, monkeypatch):
+    waited = []
+    monkeypatch.setattr(supervisor_module.time, "sleep", waited.append)
+    monkeypatch.setattr(supervisor_module, "FREE_REFUSALS", 1)
+    monkeypatch.setattr(supervisor_module, "REFUSAL_PAUSE_S", 3600.0)
+
+    def twice() -> int:
+        return [socket.socket().connect_ex(("127.0.0.1", port)) for port in (1, 2)][-1]
+
+    caller = calling(twice)
+    supervisor = supervising(caller, log, Policy())
+    for _ in range(2):
+        caller.wait_for_call()
+        supervisor.answer_next()
+    assert caller.status() == errno.EACCES
+    # The first was free; the second came long before an hour was over.
+    assert waited == [3600.0]
 
 
 def test_thread_that_is_no_more_has_no_signal():
