@@ -1,14 +1,16 @@
 """Reads ``deciding.toml``, and makes docs/trust-tests.md from it and from what branches.py and mutants.py measured.
 
-    python scripts/deciding.py
+    python scripts/deciding.py [--check]
 
-No number on that page is typed, and every test that it names is there.
+No number on that page is typed, and every test that it names is there. ``make check`` looks whether the page is up to date.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,21 @@ def explained_changes(module: str) -> dict[tuple[str, str], str]:
     return {(one["code"], one["change"]): one["why"] for one in _facts().get("same", ()) if one["module"] == module}
 
 
-def main() -> None:
-    """Write the page."""
+def main() -> int:
+    """Write the page, or say whether it is what it would be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; end with status 1 where the page is another"
+    )
+    arguments = parser.parse_args()
     branches, mutants = (json.loads(path.read_text(encoding="utf-8")) for path in (BRANCHES, MUTANTS))
-    parts = [HEAD, *_refused(), *_branches(branches), *_mutants(mutants)]
-    PAGE.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    text = "\n".join([HEAD, *_refused(), *_branches(branches), *_mutants(mutants)]) + "\n"
+    if not arguments.check:
+        PAGE.write_text(text, encoding="utf-8")
+    elif text != PAGE.read_text(encoding="utf-8"):
+        print(f"{PAGE} is not what {FACTS.name} and the measurements say; run: python scripts/deciding.py")
+        return 1
+    return 0
 
 
 HEAD = """# How the trust layer is tested
@@ -112,4 +124,4 @@ def _demand_test(test: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

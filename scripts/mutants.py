@@ -155,6 +155,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="put what was found into this JSON file")
     parser.add_argument("--left", action="store_true", help="try only what that file says was not noticed")
     arguments = parser.parse_args()
+    # As `python -m pytest` does: processes that tests start find what the tests define.
+    sys.path.insert(0, os.getcwd())
     out: Path | None = arguments.out
     if arguments.left and (out is None or not out.exists()):
         parser.error("--left needs an --out of before")
