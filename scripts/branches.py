@@ -97,8 +97,6 @@ def main() -> int:
             "PYTHONPATH": os.pathsep.join(filter(None, [held, os.environ.get("PYTHONPATH")])),
         }
         status = subprocess.run([sys.executable, "-m", "pytest", "-q", *arguments.tests], env=environment).returncode
-        if status:
-            return status
         counted = coverage.Coverage(config_file=str(settings))
         counted.combine()
         counted.json_report(outfile=str(folder / "report.json"))
@@ -106,6 +104,9 @@ def main() -> int:
     rows = {_name(path): _row(found) for path, found in sorted(report["files"].items())}
     for name, row in rows.items():
         print(f"{name:32} {_of(row, 'statements'):>9} {_of(row, 'branches'):>9}  {_left(row)}".rstrip())
+    if status:
+        print("tests failed, so nothing is stored")
+        return status
     if arguments.out is not None:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         measured = {"command": "python scripts/branches.py", "tests": [*arguments.tests], "commit": commit}

@@ -176,10 +176,12 @@ def test_standard_descriptors_may_be_closed_or_unix_sockets(tmp_path):
 
 def test_interrupt_of_the_terminal_is_passed_on_once_the_command_ended(tmp_path):
     code = """
-        import sys
+        import signal, sys
         from pathlib import Path
         from genba.trust.sandbox.policy import Policy
         from genba.trust.sandbox.run import run_sandboxed
+        # A shell that starts this in the background has it ignore the signal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_sandboxed(["sh", "-c", "echo begun; sleep 60"], Policy(), Path(sys.argv[1]))
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "log")]
