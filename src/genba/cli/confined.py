@@ -66,6 +66,7 @@ COMMANDS: dict[str, str] = {
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
+    "machine watch": "TASK --policy< --seed --save^ --speed",
     "report page": "RUN_DIR> --out^ --open!",
     "report readme": "",
     "report stores": "",
@@ -79,7 +80,7 @@ UNCONFINED = ("trust", "audit", "plan", "factory")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
-_ON_MACHINES = ("bench run", "bundle check", "bundle show")
+_ON_MACHINES = ("bench run", "machine watch", "bundle check", "bundle show")
 #: what torchrun tells its ranks
 _TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given
