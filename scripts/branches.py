@@ -96,7 +96,9 @@ def main() -> int:
             "COVERAGE_PROCESS_START": str(settings),
             "PYTHONPATH": os.pathsep.join(filter(None, [held, os.environ.get("PYTHONPATH")])),
         }
-        status = subprocess.run([sys.executable, "-m", "pytest", "-q", *arguments.tests], env=environment).returncode
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-n", "2", *arguments.tests], env=environment
+        ).returncode
         counted = coverage.Coverage(config_file=str(settings))
         counted.combine()
         counted.json_report(outfile=str(folder / "report.json"))
