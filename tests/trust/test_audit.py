@@ -206,6 +206,15 @@ def test_a_partner_countersigns_what_only_grew(copy):
         ledger.countersign(sign_head(other, PARTNER))
 
 
+def test_a_partner_may_countersign_an_older_head_late_and_vouches_for_no_less(copy):
+    first = Envelope.from_bytes((copy / "heads.jsonl").read_bytes().splitlines()[0], place="")
+    Ledger(copy).countersign(Envelope(first.payload_type, first.payload, ()).signed_by(PARTNER))
+    findings = verify(copy)
+    assert findings.problems == ()
+    # Of the two heads that it signed the larger one covers five entries, the late one the first alone.
+    assert findings.witnessed == {"partner": 5}
+
+
 def rewritten(sound, tmp_path, **change):
     """Another ledger with the same beginning, as its keeper would show it to somebody else."""
     folder = tmp_path / "rewritten"

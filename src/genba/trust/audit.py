@@ -52,7 +52,7 @@ class Findings:
     witnesses: dict[str, str]
     """The partners that entries name, by their keys' ids."""
     witnessed: dict[str, int]
-    """How many entries each partner's newest countersignature covers, by name or key."""
+    """How many entries each partner's countersignatures cover, by name or key."""
 
     @property
     def holds(self) -> bool:
@@ -261,7 +261,8 @@ class _Check:
             previous = head
             for signer in signers:
                 if self._key is None or signer != self._key.id:
-                    witnessed[self._name(signer)] = head.size
+                    name = self._name(signer)
+                    witnessed[name] = max(head.size, witnessed.get(name, 0))
         return signed, witnessed
 
     def _check_order(self, previous: Head, head: Head) -> None:
