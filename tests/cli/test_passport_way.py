@@ -225,11 +225,15 @@ def test_a_machine_at_another_site_refuses_and_a_worker_says_so_too(way, tmp_pat
 
 def test_a_bundle_that_is_revoked_or_altered_is_not_driven(way, tmp_path):
     machine, copy = shutil.copytree(way.machine, tmp_path / "machine"), shutil.copytree(way.bundle, tmp_path / "bundle")
-    weights = passport_of(way, way.bundle).weights
-    listed = [Revoked(digest=weights, reason="an owner withdrew", time_ns=1)]
-    (machine / "revocations.json").write_bytes(revoke(None, listed, way.trust.signing_key, now_ns=2).to_bytes())
-    with pytest.raises(PassportError, match=rf"weights {weights} was revoked: an owner withdrew"):
+    keeper = TrustFolder(shutil.copytree(way.trust.path, tmp_path / "trust"))
+    said = call(trust.app, "revoke", way.bundle, "--reason", "it dropped boxes", "--trust", keeper.path, "--yes")
+    assert said.startswith(f"{passports.read(way.bundle / 'passport.json').digest}: passport of 20")
+    shutil.copy(keeper.revocation_path, machine)
+    with pytest.raises(PassportError, match=r"passport sha256:\w+ was revoked: it dropped boxes"):
         drive(way.bundle, machine)
+    # Nor is anything more made from what it was made from: the weights are revoked, wherever they are.
+    with pytest.raises(PassportError, match=r"was revoked: it dropped boxes"):
+        export(way.run, tmp_path / "again", "--trust", keeper.path)
     data = bytearray((copy / "encoder.onnx").read_bytes())
     data[len(data) // 2] ^= 1
     (copy / "encoder.onnx").write_bytes(data)
