@@ -183,14 +183,7 @@ def check(
     passport, _ = verify(envelope, trust, place=place)
     if passport.weights != weights:
         raise PassportError(f"{place}: the passport is for weights {passport.weights}, these are {weights}")
-    if revocations is not None:
-        for what, digest in (
-            ("passport", envelope.digest),
-            ("weights", weights),
-            *(("parent", p) for p in passport.parents),
-        ):
-            if (revoked := revocations.find(digest)) is not None:
-                raise PassportError(f"{place}: {what} {digest} was revoked: {revoked.reason}")
+    refuse_revoked(passport, envelope.digest, revocations, place=place)
     if now_ns < passport.made_ns:
         raise PassportError(
             f"{place}: made at {passport.made_ns} ns, the clock shows {now_ns} ns: the clock was set back; set it right"
@@ -204,6 +197,26 @@ def check(
     if deploy.until_ns is not None and now_ns >= deploy.until_ns:
         raise PassportError(f"{place}: an agreement ended at {deploy.until_ns} ns, the clock shows {now_ns} ns")
     return passport
+
+
+def refuse_revoked(passport: Passport, digest: str, revocations: Revocations | None, *, place: str) -> None:
+    """Refuse a model of which anything is revoked.
+
+    Args:
+        passport: what its passport says.
+        digest: of the passport's payload.
+        revocations: the newest verified list, None where none is kept.
+        place: what the passport is, for errors.
+
+    Raises:
+        PassportError: the passport, its weights or one of its parents was revoked.
+    """
+    if revocations is None:
+        return
+    named = (("passport", digest), ("weights", passport.weights), *(("parent", p) for p in passport.parents))
+    for what, one in named:
+        if (revoked := revocations.find(one)) is not None:
+            raise PassportError(f"{place}: {what} {one} was revoked: {revoked.reason}")
 
 
 def _parse(table: dict[str, Any], place: str) -> Passport:
