@@ -237,10 +237,15 @@ def record(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long in all.")] = 60.0,
     episode_seconds: Annotated[float, typer.Option(min=0.1, help="Length of an episode.")] = 60.0,
     owner: Annotated[str, typer.Option(help="Who owns them.")] = "genba",
+    dataset: Annotated[str | None, typer.Option(help="Which of the owner's data sets they belong to.")] = None,
     site: Annotated[str, typer.Option(help="Where the floor is.")] = "floor",
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose law applies, e.g. JP.")] = None,
+    agreement: Annotated[str | None, typer.Option(help="Under which agreement they may be used.")] = None,
 ) -> None:
     """Record a floor's sensors into a vault, each at its own rate and on its own clock."""
     sink = Vault.open(vault, create=True)
+    given = {"dataset": dataset, "jurisdiction": jurisdiction, "agreement": agreement}
+    provenance = {name: value for name, value in given.items() if value is not None}
 
     async def listen(to: SensingFloor) -> None:
         recorder = SensorRecorder()
@@ -257,6 +262,7 @@ def record(
                         owner=owner,
                         site=site,
                         source=floor,
+                        **provenance,
                     )
                 )
                 sink.append(episode)
