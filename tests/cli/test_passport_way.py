@@ -229,6 +229,26 @@ def test_a_machine_at_another_site_refuses_and_a_worker_says_so_too(way, tmp_pat
         drive(way.bundle, tmp_path / "machine")
 
 
+def test_a_machine_of_a_party_that_is_in_no_agreement_refuses_until_every_owner_lists_it(way, renewal, tmp_path):
+    machine = tmp_path / "machine"
+    call(
+        trust.app,
+        "machine",
+        machine,
+        *("--party", "plant-co", "--site", "lab", "--believe", way.trust.path / "partners" / "lab-co.pub"),
+    )
+    with pytest.raises(PassportError, match=r"do not allow party 'plant-co'; allowed: lab-co"):
+        drive(way.bundle, machine)
+    # Two of three owners are not enough.
+    for number, owner in enumerate(OWNERS):
+        renewal.agree(owner, parties='["lab-co", "plant-co"]')
+        reissue(renewal.trust, renewal.path)
+        parties = passport_of(way, renewal.path).deploy.parties
+        assert parties == (("lab-co", "plant-co") if number == 2 else ("lab-co",))
+    export(renewal.path, tmp_path / "bundle", "--trust", renewal.trust.path)
+    assert drive(tmp_path / "bundle", machine).passport.startswith("checked: sha256:")
+
+
 def test_a_bundle_that_is_revoked_or_altered_is_not_driven(way, tmp_path):
     machine, copy = shutil.copytree(way.machine, tmp_path / "machine"), shutil.copytree(way.bundle, tmp_path / "bundle")
     keeper = TrustFolder(shutil.copytree(way.trust.path, tmp_path / "trust"))
@@ -404,12 +424,21 @@ class Renewal:
     path: Path
     trust: TrustFolder
 
-    def agree(self, owner: str, *, purposes: str = '["train", "deploy"]', sites: str = "", until: str = "") -> None:
+    def agree(
+        self,
+        owner: str,
+        *,
+        purposes: str = '["train", "deploy"]',
+        parties: str = '["lab-co"]',
+        sites: str = "",
+        until: str = "",
+    ) -> None:
         stood = OWNERS[owner]
         machines = 'machines = ["toy/cart@1"]' if "deploy" in purposes else ""
         text = AGREEMENT.format(
             owner=owner, purposes=purposes, machines=machines, sites=sites or stood[0], until=until or stood[1]
         )
+        text = text.replace('parties = ["lab-co"]', f"parties = {parties}")
         (self.trust.path / "agreements" / f"{owner}.toml").write_text(text)
 
     def refused(self, message: str, error: type[Exception] = PermissionDeniedError, **at: Any) -> None:
@@ -534,12 +563,12 @@ def test_only_who_issued_a_passport_makes_it_anew(renewal, tmp_path):
 )
 def test_papers_that_were_changed_make_no_new_ones(renewal, name, change, message):
     renewal.agree("birch", until="2999-12-31")
-    data = (renewal.path / name).read_bytes()
+    data, kept = (renewal.path / name).read_bytes(), passports_in(renewal.trust)
     assert change[0] in data
     (renewal.path / name).write_bytes(data.replace(*change))
     with pytest.raises((PassportError, CheckpointError, LedgerError), match=message):
         reissue(renewal.trust, renewal.path)
-    assert len(passports_in(renewal.trust)) == 2
+    assert passports_in(renewal.trust) == kept
 
 
 def test_another_checkpoints_records_are_not_taken_for_its_own(way, renewal):

@@ -108,6 +108,7 @@ class Issuer:
             weights=weights,
             embodiment=None,
             site=None,
+            party=None,
             now_ns=time.time_ns(),
             revocations=self.trust.revocations(),
             place=place,

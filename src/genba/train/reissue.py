@@ -68,10 +68,10 @@ def reissue(trust: TrustFolder, checkpoint: Path) -> Reissued:
     trust.renew()
     _require(trust, sources, place)
     allowed = deployment_under(trust.rules, sources)
-    if known.deploy.sites and known.deploy.embodiments and not (allowed.sites and allowed.embodiments):
+    if known.deploy.is_anywhere and not allowed.is_anywhere:
         raise PermissionDeniedError(
             f"{place}: {known.deploy}, but {allowed} that are in force now; the old passport stays: ask the owners for the "
-            f"purpose 'deploy', and for a machine and a site that all of them list"
+            f"purpose 'deploy', and for a machine, a site and a party that all of them list"
         )
     hashes = {agreement_digest(one.owner, agreement_of(trust.rules, one)) for one in sources}
     renewed = replace(known, made_ns=trust.now_ns(), agreements=tuple(sorted(hashes)), deploy=allowed)
