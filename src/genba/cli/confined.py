@@ -62,7 +62,7 @@ COMMANDS: dict[str, str] = {
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
     "bundle show": "PATH<",
-    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --pictures>",
+    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --name --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
