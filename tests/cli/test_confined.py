@@ -224,6 +224,7 @@ def test_endpoint_of_a_store_that_nobody_declared_is_refused_before_anything_sta
             SandboxError,
             r"127.0.0.3:443: is at site 'overseas-cloud' \(US-OR\), which not every",
         ),
+        ("mqtt://127.0.0.1:99999/a/b", ConfigError, r"--floor: got 'mqtt://127.0.0.1:99999/a/b', expected opc.tcp://"),
         ("http://127.0.0.1", ConfigError, r"--floor: got 'http://127.0.0.1', expected opc.tcp://HOST:PORT or mqtt://"),
         (
             "mqtt:///plant/line",

@@ -87,7 +87,7 @@ def test_each_measurement_says_whether_the_models_passport_held_and_names_nobody
     # 7 and 2 control steps
     assert cells["lost"].endswith("<small><b>refused in 9 control steps</b></small>")
     assert (cells["open"], cells["expert"]) == ("not checked", "–")
-    assert "was not revoked, and allowed this machine, site and day" in evidence
+    assert "was not revoked, and allowed this machine, site, party and day" in evidence
     assert "Some Lab" not in text and "Some Owner" not in text
 
 

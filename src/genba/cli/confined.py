@@ -322,10 +322,15 @@ def _endpoint(location: str) -> str:
 
 def _floor_endpoint(address: str) -> str:
     """Return the host and port of a floor's address."""
-    url = urlsplit(address)
-    port = url.port or _FLOOR_PORTS.get(url.scheme)
-    if not url.hostname or port is None:
-        raise ConfigError(f"--floor: got {address!r}, expected opc.tcp://HOST:PORT or mqtt://HOST:PORT/GROUP/NODE")
+    try:
+        url = urlsplit(address)
+        port = url.port or _FLOOR_PORTS[url.scheme]
+        if not url.hostname:
+            raise ValueError("no host")
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"--floor: got {address!r}, expected opc.tcp://HOST:PORT or mqtt://HOST:PORT/GROUP/NODE"
+        ) from error
     return f"[{url.hostname}]:{port}" if ":" in url.hostname else f"{url.hostname}:{port}"
 
 
