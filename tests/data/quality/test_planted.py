@@ -68,18 +68,12 @@ def test_copies_of_a_drive_are_found_and_drives_are_no_copies_of_each_other(driv
     hold(Bench(ROVER, drives), copy_cases(ROVER, drives[0], np.random.default_rng(0)))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the arm's pose and joints rise alike 1.2 s apart: a false clock offset (LOG.md)"
-)
 def test_recorded_episodes_of_every_simulator_give_nothing(recorded):
     *_, verdicts = inspect_vault(recorded, recorded.entries())
     assert len(verdicts) == sum(count for _, _, count in RECORDED)
     assert {v.episode_id: report(v.findings) for v in verdicts if v.findings} == {}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a copy of a sixth of an arm's episode is missed since its sensors have noise (LOG.md)"
-)
 def test_defects_of_recorded_arms_are_found(recorded):
     facts = load_embodiment("arm/panda-grip@1")
     first, *others = [recorded.read(e.episode_id) for e in recorded.entries(embodiment_id=facts.id)]

@@ -18,6 +18,7 @@ from genba.data.quality.measures import StreamMeasure
 from genba.data.quality.thresholds import Thresholds
 from genba.spec.units import SECOND_NS, to_ns
 
+
 def check_times(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Finding]:
     """Find what is wrong with the clocks. A clock that is of another epoch or jumps is not judged any further."""
     found = list(check_epoch(measure, thresholds))

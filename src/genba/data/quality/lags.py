@@ -136,7 +136,10 @@ def _pairs(series: Series) -> list[tuple[int, int]]:
     moving = [
         i
         for i, column in enumerate(series.columns)
-        if series.known[i] and column.unit not in _VAGUE_UNITS and column.stream != ACTION and np.ptp(series.values[:, i]) > 0
+        if series.known[i]
+        and column.unit not in _VAGUE_UNITS
+        and column.stream != ACTION
+        and np.ptp(series.values[:, i]) > 0
     ]
     ranked: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for i in moving:

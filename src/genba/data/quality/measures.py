@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genba.data.quality.marks import Marks, hash_samples, take_marks
 from genba.data.quality.runs import Run, Runs, changes
 from genba.data.quality.samples import StreamView
 from genba.spec.streams import Stream
@@ -95,6 +96,8 @@ class StreamMeasure:
     next_frozen: Run
     #: digest of the values and of the times since the first
     digest: str
+    #: by which a copy of a part is known again
+    marks: Marks
 
 
 def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
@@ -145,13 +148,14 @@ def measure_stream(view: StreamView) -> StreamMeasure:
     columns = [_Column(name) for name in view.dimensions]
     # A state for each, so that the digest does not depend on where pieces end.
     clock, rows, values = (hashlib.blake2b(digest_size=16) for _ in range(3))
-    frozen = Runs()
+    frozen, samples = Runs(), []
     first_ns, last = int(view.times_ns[0]), None
     for _, part in view.pieces():
         clock.update((part.times_ns - first_ns).tobytes())
         if part.splits is not None:
             rows.update(np.diff(part.splits).tobytes())
         values.update(np.ascontiguousarray(part.values).tobytes())
+        samples.append(hash_samples(part))
         begins = _differs(part, last)
         frozen.update(begins, np.ones(len(part), bool), part.times_ns)
         last = np.array(part.sample(-1))
@@ -168,6 +172,7 @@ def measure_stream(view: StreamView) -> StreamMeasure:
         frozen=frozen.longest,
         next_frozen=frozen.second,
         digest="-".join(state.hexdigest() for state in (clock, rows, values)),
+        marks=take_marks(samples, view.times_ns),
     )
 
 
