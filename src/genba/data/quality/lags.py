@@ -1,14 +1,15 @@
 """How far apart in time two streams tell the same, and whether that can be known at all.
 
 Any rise looks like any other rise at some distance, and a motion that repeats itself looks like itself. So two signals tell
-the same at a lag only if their changes agree there too, in both halves of the episode, more than chance and clearly
+the same at a lag only if their changes agree there too, in both halves of the episode, better than by chance and clearly
 better than at any other lag; and two streams are apart only if all their signals that tell name one lag. Read next:
 ``alignment``, which blames a clock.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from statistics import NormalDist
 
 import numpy as np
 
@@ -29,8 +30,8 @@ HALF_SHARE, HALF_CORRELATION = 0.1, 0.5
 #: How many times what disagrees at the lag must disagree at any other peak and without a lag.
 CLEARLY = 2.0
 
-#: Standard deviations by which the agreement is no chance, given how many independent changes there are.
-SURE = 2.0
+#: How often signals of two streams that have nothing to do with each other may agree so well by chance, somewhere.
+CHANCE = 0.1
 
 #: Units whose equality says nothing about what is measured.
 _VAGUE_UNITS = frozenset({"", "id", "s", "1", "count"})
@@ -41,15 +42,25 @@ def find_lags(series: Series, thresholds: Thresholds) -> dict[tuple[str, str], f
     told: dict[tuple[str, str], list[float]] = defaultdict(list)
     if len(series.values) < MIN_STEPS:
         return {}
-    for i, j in _pairs(series):
-        lag = find_lag(series.values[:, i], series.values[:, j], thresholds)
+    pairs = _pairs(series)
+    between = [(series.columns[i].stream, series.columns[j].stream) for i, j in pairs]
+    num_pairs = Counter(between)
+    for (i, j), streams in zip(pairs, between, strict=True):
+        lag = find_lag(series.values[:, i], series.values[:, j], thresholds, num_pairs[streams])
         if lag is not None:
-            told[series.columns[i].stream, series.columns[j].stream].append(seconds(series, lag))
-    return {pair: float(np.median(lags)) for pair, lags in told.items() if np.ptp(lags) <= thresholds.lag_s}
+            told[streams].append(seconds(series, lag))
+    return {streams: float(np.median(lags)) for streams, lags in told.items() if np.ptp(lags) <= thresholds.lag_s}
 
 
-def find_lag(one: np.ndarray, other: np.ndarray, thresholds: Thresholds) -> float | None:
-    """Return by how many steps ``other`` tells the same later than ``one``, ``[step]`` each; None where it cannot be known."""
+def find_lag(one: np.ndarray, other: np.ndarray, thresholds: Thresholds, num_pairs: int = 1) -> float | None:
+    """Return by how many steps ``other`` tells the same later than ``one``; None where that cannot be known.
+
+    Args:
+        one: ``[step]``.
+        other: ``[step]``.
+        thresholds: how well they must agree.
+        num_pairs: pairs of signals of the same two streams that are tried: the more, the sooner two agree by chance.
+    """
     one, other = one.astype(np.float64), other.astype(np.float64)
     reach = min(MAX_LAG_STEPS, len(one) // 3)
     found = correlations(_changes(one), _changes(other), reach)
@@ -72,7 +83,8 @@ def find_lag(one: np.ndarray, other: np.ndarray, thresholds: Thresholds) -> floa
     if correlations(one, other, 0)[0] < thresholds.same_correlation:
         return None
     one, other = _changes(one), _changes(other)
-    return lag if _sureness(one, other, agreement) >= SURE and _halves_agree(one, other) else None
+    is_chance = _chance(one, other, agreement, num_pairs, len(found)) > CHANCE
+    return None if is_chance or not _halves_agree(one, other) else lag
 
 
 def correlations(one: np.ndarray, other: np.ndarray, reach: int) -> np.ndarray:
@@ -101,18 +113,19 @@ def _changes(values: np.ndarray) -> np.ndarray:
     return values[CHANGE_STEPS:] - values[:-CHANGE_STEPS]
 
 
-def _sureness(one: np.ndarray, other: np.ndarray, agreement: float) -> float:
-    """Return by how many standard deviations two signals correlate better than two that have nothing to do with each other.
+def _chance(one: np.ndarray, other: np.ndarray, agreement: float, num_pairs: int, num_lags: int) -> float:
+    """Return in how many of so many pairs and lags two signals that have nothing to do with each other agree as well.
 
-    Smooth signals have fewer independent samples than steps.
+    Smooth signals have fewer independent samples than steps, and as many fewer lags that differ.
 
-    Source: Bartlett 1935, "Some aspects of the time-correlation problem in regard to tests of significance", equation for
-    the effective number; Fisher 1921, "On the probable error of a coefficient of correlation": artanh(r) has a standard
-    deviation of 1 / sqrt(n - 3).
+    Source: Bartlett 1935, "Some aspects of the time-correlation problem in regard to tests of significance": the
+    effective number of samples; Fisher 1921, "On the probable error of a coefficient of correlation deduced from a small sample":
+    artanh(r) is normal with a standard deviation of 1 / sqrt(n - 3).
     """
     both = _resemblance(one) * _resemblance(other)
     number = len(one) / max(1.0, 1 + 2 * float(both.sum()))
-    return float(np.arctanh(min(agreement, 1 - 1e-9)) * np.sqrt(max(number - 3, 0.0)))
+    deviations = float(np.arctanh(min(agreement, 1 - 1e-9)) * np.sqrt(max(number - 3, 0.0)))
+    return NormalDist().cdf(-deviations) * num_pairs * max(1.0, num_lags * number / len(one))
 
 
 def _resemblance(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ those that the whole keeps of it. Read next: ``sketch``, which knows copies that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -32,7 +33,8 @@ class Marks:
 def hash_samples(part: Stream) -> np.ndarray:
     """Return a hash of each sample's bits: uint64 ``[samples]``; of a ragged one in whatever order its rows are."""
     values = np.ascontiguousarray(part.values)
-    rows = values.reshape(len(values), -1).view(np.uint8 if values.itemsize % 4 else np.uint32)
+    width = math.prod(values.shape[1:])
+    rows = values.reshape(len(values), width).view(np.uint8 if values.itemsize % 4 else np.uint32)
     hashes = _mix(rows @ _weights(rows.shape[1]))
     if part.splits is None:
         return hashes
