@@ -29,8 +29,8 @@ EXACT_NS = to_ns(0.001)
 #: A signal moves where it varies by this share of its spread within a window; where it rests, all episodes are alike.
 MOVING = 0.1
 
-#: Where between two steps the other episode is looked for.
-FRACTIONS = np.linspace(-1, 1, 17)
+#: Where between two steps the other episode is looked for, the likeliest first.
+FRACTIONS = np.array(sorted(np.linspace(-1, 1, 17), key=abs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -131,19 +131,21 @@ def compare(one: Series, other: Series, lag: int, thresholds: Thresholds) -> tup
             streams[column.stream].append(i)
     if not streams:
         return None
+    scale, at = 0.67 * np.maximum(spread, 1e-9), np.arange(start, stop, dtype=np.float64)
     best = np.inf
-    at = np.arange(start, stop, dtype=np.float64)
     for fraction in FRACTIONS:
         where = np.clip(at + lag + fraction, 0, len(a) - 1)
         low = np.minimum(where.astype(np.int64), len(a) - 2)
         part = (where - low)[:, None]
-        squares = (a[low] * (1 - part) + a[low + 1] * part - b[start:stop]) ** 2
-        # The middle of the squares: one odd stretch, or one step at an edge, does not hide that the rest is the same. All
-        # streams must say so: two cars that stop at one light move alike, and see other things.
-        worst = max(
-            float(np.median([np.sqrt(np.median(squares[moving[:, i], i])) / (0.67 * spread[i]) for i in members]))
-            for members in streams.values()
-        )
+        worst = 0.0
+        for members in streams.values():
+            near, after, there = a[low][:, members], a[low + 1][:, members], b[start:stop, members]
+            off = np.abs(near * (1 - part) + after * part - there) / scale[members]
+            # The middle: one odd stretch, or one step at an edge, does not hide that the rest is the same. All streams must say
+            # so: two cars that stop at one light move alike, and see other things.
+            worst = max(worst, float(np.median(off[moving[:, members]])))
+            if worst > min(best, thresholds.near_difference):
+                break
         best = min(best, worst)
     return (steps, best, start) if best <= thresholds.near_difference else None
 

@@ -103,10 +103,8 @@ class StreamMeasure:
 def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
     """Measure a clock of at least one sample, int64 ``[samples]``."""
     total, still = len(times_ns), Runs()
-    at = np.unique(np.linspace(0, max(total - 2, 0), NUM_INTERVALS).astype(np.int64)) if total > 1 else np.zeros(0, int)
+    at, spread = _evenly(total - 1), _evenly(total - CROWD)
     intervals = (times_ns[at + 1] - times_ns[at]).astype(np.float64) if total > 1 else np.zeros(1)
-    wide = max(total - 1 - CROWD, 0)
-    spread = np.unique(np.linspace(0, wide, NUM_INTERVALS).astype(np.int64))
     crowds = (times_ns[spread + CROWD] - times_ns[spread]) if total > CROWD else np.zeros(1)
     longest: list[tuple[int, int, int]] = []
     crowded, crowded_ns = (int(times_ns[0]), int(times_ns[0])), -1
@@ -137,6 +135,13 @@ def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
         crowded_ns=max(crowded_ns, 0),
         still=still.finish().longest,
     )
+
+
+def _evenly(count: int) -> np.ndarray:
+    """Return at most ``NUM_INTERVALS`` of the numbers below ``count``, evenly."""
+    if count <= NUM_INTERVALS:
+        return np.arange(max(count, 0))
+    return np.linspace(0, count - 1, NUM_INTERVALS).astype(np.int64)
 
 
 def measure_stream(view: StreamView) -> StreamMeasure:
