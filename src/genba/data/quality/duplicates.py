@@ -14,7 +14,7 @@ import numpy as np
 
 from genba.data.quality.episode import EpisodeMeasure
 from genba.data.quality.findings import Finding
-from genba.data.quality.marks import Marks
+from genba.data.quality.marks import NUM_MARKS, Marks
 from genba.data.quality.series import Series
 from genba.data.quality.sketch import WINDOW, Sketch
 from genba.data.quality.thresholds import Thresholds
@@ -22,6 +22,9 @@ from genba.spec.units import SECOND_NS, to_ns
 
 #: Hashes that two episodes must share at one distance in time, and the most episodes that a hash may stand for.
 MIN_SHARED, MAX_HOLDERS = 3, 24
+
+#: Share of its marks that the shorter of two must have in common with the longer; machines begin alike, and share those.
+CONTAINED = 0.25
 
 #: How exactly marks must be at one distance: clocks that were told in floating-point seconds are rounded.
 EXACT_NS = to_ns(0.001)
@@ -169,15 +172,30 @@ def _candidates(prints: list[Print]) -> Iterator[tuple[int, int, int]]:
     if not prints:
         return
     sketches = [(p.sketch.hashes, p.start_ns + p.sketch.steps.astype(np.int64) * p.step_ns) for p in prints]
-    found = _agreed(_distances(sketches), prints[0].step_ns)
+    found = {pair: at for pair, (at, _) in _agreed(_distances(sketches), prints[0].step_ns).items()}
     exact: dict[tuple[int, int], list[int]] = defaultdict(list)
     nothing = np.zeros(0, np.uint64), np.zeros(0, np.int64)
     for name in sorted({name for p in prints for name in p.marks}):
         held = [(p.marks[name].hashes, p.marks[name].times_ns) if name in p.marks else nothing for p in prints]
         for pair, distances_ns in _distances(held).items():
             exact[pair] += distances_ns
-    for (i, j), distance_ns in sorted({**found, **_agreed(exact, EXACT_NS)}.items()):
+    for (i, j), (distance_ns, shared) in _agreed(exact, EXACT_NS).items():
+        if shared >= CONTAINED * _comparable(prints[i].marks, prints[j].marks):
+            found[i, j] = distance_ns
+    for (i, j), distance_ns in sorted(found.items()):
         yield i, j, distance_ns
+
+
+def _comparable(one: Mapping[str, Marks], other: Mapping[str, Marks]) -> int:
+    """Return how many marks two would share if the shorter lay in the longer: those that both would have kept."""
+    counts = [0, 0]
+    for name in one.keys() & other.keys():
+        held = [marks[name].hashes for marks in (one, other)]
+        # Of a stream with few runs all are kept.
+        last = min((hashes[-1] for hashes in held if len(hashes) == NUM_MARKS), default=None)
+        for i, hashes in enumerate(held):
+            counts[i] += len(hashes) if last is None else int(np.searchsorted(hashes, last, "right"))
+    return min(counts)
 
 
 def _distances(held: list[tuple[np.ndarray, np.ndarray]]) -> dict[tuple[int, int], list[int]]:
@@ -196,8 +214,8 @@ def _distances(held: list[tuple[np.ndarray, np.ndarray]]) -> dict[tuple[int, int
     return out
 
 
-def _agreed(distances_ns: dict[tuple[int, int], list[int]], within_ns: int) -> dict[tuple[int, int], int]:
-    """Return the distance that most of a pair's hashes name, where enough do."""
+def _agreed(distances_ns: dict[tuple[int, int], list[int]], within_ns: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the distance that most of a pair's hashes name and how many do, where enough do."""
     out = {}
     for pair, found in distances_ns.items():
         values, counts = np.unique(found, return_counts=True)
@@ -208,7 +226,7 @@ def _agreed(distances_ns: dict[tuple[int, int], list[int]], within_ns: int) -> d
         near = total[last] - total[first]
         best = int(near.argmax())
         if near[best] >= MIN_SHARED:
-            out[pair] = int(values[best])
+            out[pair] = int(values[best]), int(near[best])
     return out
 
 
