@@ -23,7 +23,8 @@ from genba.spec.units import SECOND_NS, to_ns
 #: Hashes that two episodes must share at one distance in time, and the most episodes that a hash may stand for.
 MIN_SHARED, MAX_HOLDERS = 3, 24
 
-#: Share of its marks that the shorter of two must have in common with the longer; machines begin alike, and share those.
+#: Share of its marks that the shorter of two must have in common with the longer; chosen so: arms that begin alike share an eighth,
+#: what lies in the other to more than half shares about as much.
 CONTAINED = 0.25
 
 #: How exactly marks must be at one distance: clocks that were told in floating-point seconds are rounded.
