@@ -64,9 +64,14 @@ SIMULATED = (
 def simulated(first_seed: int, number: int) -> Iterator[tuple[Embodiment, list[Episode]]]:
     """Record episodes of the simulators, machine by machine; of conditions held out of training on their test seeds."""
     found: dict[str, tuple[Embodiment, list[Episode]]] = {}
+    held_out = 0
     for name, policy, share in SIMULATED:
         task, count = find_task(name), max(2, round(share * number))
-        seeds = range(first_seed, first_seed + count) if task.train_seeds else task.test_seeds[:count]
+        if task.train_seeds:
+            seeds = range(first_seed, first_seed + count)
+        else:
+            # Conditions share their worlds, and one world twice is a near duplicate.
+            seeds, held_out = task.test_seeds[held_out : held_out + count], held_out + count
         job = Job(task=name, policy=policy, policy_name=policy, record_as=policy)
         _, episodes = found.setdefault(task.embodiment.id, (task.embodiment, []))
         episodes += [done.episode for done in run_seeds(job, list(seeds), num_workers=0) if done.episode is not None]

@@ -163,6 +163,8 @@ def copy_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) ->
 
 def noisy_part_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) -> Iterator[Case]:
     """Yield parts of an episode under another name with noise, so that no sample of a sensor is as it was."""
+    if not facts.telemetry:
+        return
     for first, last in ((0.15, 1.0), (0.2, 0.85)):
         for strength in (0.01, 0.05):
             yield (
