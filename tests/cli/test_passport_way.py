@@ -19,7 +19,7 @@ from genba.errors import BundleError, PassportError, PermissionDeniedError, Sign
 from genba.runtime.bundle import Bundle
 from genba.spec.episode import Episode
 from genba.train import checkpoint
-from genba.train.passport import read_set, read_sources
+from genba.train.passport import read_set
 from genba.trust import passport as passports
 from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
@@ -27,6 +27,7 @@ from genba.trust.folder import TrustFolder
 from genba.trust.passport import Passport
 from genba.trust.requests import Holding
 from genba.trust.revocation import Revoked, revoke
+from genba.trust.sources import read_sources
 
 SITES = """
 [[sites]]
