@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from governed import ARM, FACTORY, FLEET, MACHINE, episode, reading, trust_folder
 
@@ -13,6 +14,7 @@ from genba.cli.confined import enter_egress
 from genba.data.reads import Reads, ShardRead, StepRange, WindowCount
 from genba.data.vault import Vault
 from genba.data.withdraw import Scope, withdraw
+from genba.report.evidence.write import Given
 from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, MANIFEST, manifest_of
 from genba.spec.statistics import episode_statistics
 from genba.trust import sources
@@ -34,7 +36,7 @@ from genba.trust.trained_on import TrainedOn
 
 #: 2026-11-01, 00:00 UTC: when packs are said to be made; 20,758 days after 1970
 MADE_NS = 20_758 * 86_400 * 10**9
-WEIGHTS = {name: digest_bytes(name.encode()) for name in ("arm and fleet", "fleet alone")}
+WEIGHTS = {name: digest_bytes(name.encode()) for name in ("arm and fleet", "fleet and factory")}
 
 
 @dataclass
@@ -50,14 +52,14 @@ class Party:
 
 
 def make_party(folder: Path) -> Party:
-    """Make one that holds three owners' data; the factory's is withdrawn again."""
+    """Make one that holds three owners' data; the factory's is withdrawn again, and with it the model that learnt from it."""
     trust = trust_folder(folder / "trust")
     partner = SigningKey.create(folder / "partner")
     (trust.path / "partners" / "Sample Fleet.pub").write_bytes(partner.public.pem())
     trust.ledger.append("witness", {"key": partner.public.text, "name": "Sample Fleet"})
     # Keys of its own: a withdrawal destroys one.
     keys = FileKeys(folder / "keys")
-    vault = Vault.open(folder / "vault", create=True, embodiments=[MACHINE], keys=keys, trust=trust)
+    vault = Vault.open(folder / "vault", create=True, keys=keys, trust=trust)
     vault.keep_embodiment(MACHINE)
     for whose in (FLEET, ARM, FACTORY):
         for seed in range(2):
@@ -67,12 +69,35 @@ def make_party(folder: Path) -> Party:
     log = _egress(trust)
     made = Party(trust, vault, folder / "runs", folder / "bundles", folder / "partner")
     first = _checkpoint(made, "arm and fleet", (ARM, FLEET), egress_digest(log), parents=())
-    _checkpoint(made, "fleet alone", (FLEET,), "", parents=(WEIGHTS["arm and fleet"],))
+    _checkpoint(made, "fleet and factory", (FLEET, FACTORY), "", parents=(WEIGHTS["arm and fleet"],))
     _bundle(made, first)
-    withdraw(trust, FACTORY[0], FACTORY[1], Scope(keys=keys, vaults=(vault,)))
+    withdraw(trust, FACTORY[0], FACTORY[1], Scope(keys=keys, vaults=(vault,), runs=(made.runs,)))
     trust.sign_head()
     sign_as_partner(made)
     return made
+
+
+def party_at(folder: Path) -> Party:
+    """Return the party whose files lie in a folder, e.g. in a copy of it."""
+    trust, keys = TrustFolder(folder / "trust"), FileKeys(folder / "keys")
+    vault = Vault.open(folder / "vault", keys=keys, trust=trust)
+    return Party(trust, vault, folder / "runs", folder / "bundles", folder / "partner")
+
+
+def given_by(party: Party, **changes: Any) -> Given:
+    """Return everything that the party has, as what a pack is made of; ``changes`` are of its fields."""
+    trust = party.trust
+    facts: dict[str, Any] = {
+        "ledger": trust.path / "ledger",
+        "store": trust.trust_store,
+        "key": trust.signing_key,
+        "made_ns": MADE_NS,
+        "trust": trust,
+        "vaults": (party.vault,),
+        "runs": (party.runs,),
+        "bundles": (party.bundles,),
+    }
+    return Given(**facts | changes)
 
 
 def sign_as_partner(party: Party) -> None:

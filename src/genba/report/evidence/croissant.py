@@ -65,12 +65,15 @@ def collect(
 
     Raises:
         DataError, StorageError: a catalog cannot be read.
-        ConfigError: an embodiment is not known.
     """
     vaults = list(vaults)
     found = [held for number, vault in enumerate(vaults) for held in held_by(vault, number)]
     for held in found:
         pack.add_json(f"{held.name}/{FILE}", croissant(held, party=party, made_ns=made_ns))
+        for machine in held.unknown:
+            pack.miss(
+                f"the channels of {machine} in {held.owner}/{held.dataset}", "nobody here has this machine's facts"
+            )
         if not held.is_governed:
             pack.miss(
                 f"rules before {held.owner}/{held.dataset}",

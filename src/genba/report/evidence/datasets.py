@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from genba.data.catalog import EpisodeEntry, ShardEntry
 from genba.data.vault import Vault
+from genba.errors import RegistryError
 from genba.spec.embodiment import Embodiment
 from genba.trust.merkle import root_of_digests
 
@@ -27,6 +28,8 @@ class HeldData:
     """Where it was recorded."""
     jurisdictions: tuple[str, ...]
     embodiments: tuple[Embodiment, ...]
+    unknown: tuple[str, ...]
+    """Ids of machines whose facts neither the vault nor the registry has."""
     num_episodes: int
     num_windows: int
     hours: float
@@ -63,7 +66,6 @@ def held_by(vault: Vault, number: int) -> list[HeldData]:
 
     Raises:
         DataError, StorageError: the catalog cannot be read.
-        ConfigError: an embodiment of it is not known.
     """
     episodes: dict[tuple[str, str], list[EpisodeEntry]] = {}
     for entry in vault.entries():
@@ -79,7 +81,8 @@ def held_by(vault: Vault, number: int) -> list[HeldData]:
             agreements=_each(one.metadata.agreement for one in own),
             sites=_each(one.metadata.site for one in own),
             jurisdictions=_each(one.metadata.jurisdiction for one in own),
-            embodiments=tuple(map(vault.embodiment, _each(one.embodiment_id for one in own))),
+            embodiments=tuple(machine for machine in (_facts(vault, one) for one in _machines(own)) if machine),
+            unknown=tuple(one for one in _machines(own) if _facts(vault, one) is None),
             num_episodes=len(own),
             num_windows=sum(one.num_windows for one in own),
             hours=sum(one.duration_s for one in own) / 3600,
@@ -88,6 +91,17 @@ def held_by(vault: Vault, number: int) -> list[HeldData]:
         )
         for place, ((owner, dataset), own) in enumerate(sorted(episodes.items()))
     ]
+
+
+def _machines(entries: Iterable[EpisodeEntry]) -> tuple[str, ...]:
+    return _each(one.embodiment_id for one in entries)
+
+
+def _facts(vault: Vault, embodiment_id: str) -> Embodiment | None:
+    try:
+        return vault.embodiment(embodiment_id)
+    except RegistryError:
+        return None
 
 
 def _each(values: Iterable[str]) -> tuple[str, ...]:
