@@ -21,6 +21,7 @@ from genba.trust.ledger import Ledger
 from genba.trust.passport import PAYLOAD_TYPE
 from genba.trust.proofs import prove
 from genba.trust.signing import SigningKey, TrustStore
+from genba.trust.withdrawal import read_envelope
 
 
 @pytest.fixture
@@ -72,11 +73,11 @@ def test_a_file_that_was_added_taken_away_or_made_a_link_is_found(party, pack):
     (pack / "added.txt").write_text("trust me")
     assert places(pack) == ["added.txt"]
     (pack / "added.txt").unlink()
-    receipt = next(pack.glob("withdrawals/*/*.json"))
-    receipt.rename(pack.parent / "receipt")
-    assert places(pack) == [receipt.relative_to(pack).as_posix()]
-    receipt.symlink_to(pack.parent / "receipt")
-    assert places(pack) == [receipt.relative_to(pack).as_posix()] * 2
+    odrl = pack / "rules" / "odrl" / "00.jsonld"
+    odrl.rename(pack.parent / "odrl")
+    assert places(pack) == ["rules/odrl/00.jsonld"]
+    odrl.symlink_to(pack.parent / "odrl")
+    assert places(pack) == ["rules/odrl/00.jsonld"] * 2
     assert "a link, expected a file" in check_pack(pack).problems[0].message
 
 
@@ -198,6 +199,19 @@ def test_records_that_are_not_in_their_form_are_named_and_break_nothing(party, p
     assert all(message.startswith("cannot be read (") for message in messages.values())
 
 
+def test_what_was_left_out_on_purpose_is_found_by_what_the_ledger_names(party, whole, pack):
+    store, key = party.trust.trust_store, party.trust.signing_key
+    (policy,) = (pack / "policies").iterdir()
+    receipt = next(pack.glob("withdrawals/*/*.json"))
+    digest = read_envelope(receipt).digest
+    for path in (policy, receipt, pack / "egress" / "run-1.jsonl"):
+        path.unlink()
+    sign_again(pack, key)
+    found = {one.place: one.message for one in check_pack(pack, store).problems}
+    assert set(found) == {f"the text of policies sha256:{policy.stem}", f"receipt {digest}", "egress/run-1.jsonl"}
+    assert all(message.endswith("and the pack does not list it as missing") for message in found.values())
+
+
 def test_a_log_that_an_entry_names_outside_the_pack_is_not_opened(changed, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("x")
@@ -206,6 +220,7 @@ def test_a_log_that_an_entry_names_outside_the_pack_is_not_opened(changed, tmp_p
     changed.trust.sign_head()
     made = write_pack(given_by(changed), tmp_path / "pack")
     assert check_pack(made.path, changed.trust.trust_store).holds
+    assert f"../{secret.name}" in [one.what for one in made.missing]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from genba.trust import passport as passports
 from genba.trust.audit import verify
 from genba.trust.ledger import Ledger
 from genba.trust.passport import Passport
+from genba.trust.sandbox.log import EgressLog
+from genba.trust.sandbox.policy import Policy
 from genba.trust.signing import SigningKey, TrustStore
 from genba.trust.withdrawal import begin
 
@@ -314,7 +316,10 @@ def test_a_withdrawal_that_is_not_done_and_a_receipt_that_is_gone_or_changed_are
         one.startswith("the receipt of the withdrawal of 'driving' of 'Sample Fleet': it was begun")
         for one in missing(made)
     )
-    assert any(re.match(r"receipt sha256:\w+: entry \d+ names it, and no sound receipt", one) for one in missing(made))
+    assert any(
+        re.match(r"receipt sha256:\w+: entry \d+ of the ledger names it, and it is not here", one)
+        for one in missing(made)
+    )
 
 
 def test_a_list_of_revoked_models_that_nobody_signed_is_named(changed, repack):
@@ -350,3 +355,27 @@ def test_nothing_is_overwritten_and_nothing_half_made_is_left(party, whole, tmp_
     with pytest.raises(DataError, match="not a catalog"):
         write_pack(given_by(party, vaults=(broken,)), tmp_path / "packs" / "pack")
     assert list((tmp_path / "packs").iterdir()) == []
+
+
+def test_two_folders_of_runs_of_one_name_are_told_apart(party, repack, tmp_path):
+    for number in range(2):
+        place = tmp_path / str(number) / "runs" / "alone" / "step_000001"
+        place.mkdir(parents=True)
+        (place / "run.json").write_text(json.dumps({"architecture": "x", "step": 1}))
+    made = repack(party, runs=(tmp_path / "0" / "runs", tmp_path / "1" / "runs"))
+    for name in ("runs-0", "runs-1"):
+        assert any(one.startswith(f"the passport of {name}/alone/step_000001: it has none") for one in missing(made))
+
+
+def test_a_log_that_grew_since_it_was_entered_still_begins_with_what_was_entered(changed, repack):
+    log = EgressLog(changed.trust.path / "egress" / "run-1.jsonl", run="run-2")
+    log.start(["genba"], Policy(), is_enforced=False, warning="NOTHING IS ENFORCED")
+    log.close()
+    made = repack(changed)
+    assert made.problems == ()
+    rows = json.loads((made.path / "egress.json").read_bytes())
+    assert [(row["run"], row["is_enforced"], row["status"]) for row in rows] == [
+        ("run-1", True, 0),
+        ("run-2", False, None),
+    ]
+    assert check_pack(made.path, changed.trust.trust_store).holds

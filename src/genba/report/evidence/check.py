@@ -3,13 +3,13 @@
 Every file must be the one that was signed, and none more or fewer. Then what is in them is looked at again: ledger, proofs, decisions and
 their policies, passports, sets, read records, releases, receipts, the list of revoked models, egress logs. Whether the pack's generated
 documents say the same as its records is covered by the signature of who made them, except the check of the ledger and the
-decisions, which are made again here.
+decisions, which are made again here. What the ledger names must be here or listed as missing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from genba.data.affected import READS_FILE
 from genba.data.reads import Reads
 from genba.errors import GenbaError, LedgerError, SignatureError
 from genba.report.evidence import records
+from genba.report.evidence.absent import WITHDRAWALS, absent
 from genba.report.evidence.folder import Problem
 from genba.report.evidence.manifest import MANIFEST, SIGNED, read_statement
 from genba.report.evidence.models import MODELS
@@ -26,6 +27,7 @@ from genba.trust import audit, passport, proofs, release, revocation, trained_on
 from genba.trust.digest import digest_bytes, digest_file
 from genba.trust.dsse import Envelope
 from genba.trust.folder import POLICY_FOLDER, REVOCATION_FILE
+from genba.trust.sandbox.log import num_lines_of
 from genba.trust.signing import TrustStore
 from genba.trust.trained_on import TrainedOn
 from genba.trust.withdrawal import read_receipt
@@ -87,11 +89,12 @@ class _Check:
         self._ledger()
         self._each(f"{records.PROOFS}/*.json", self._proof)
         self._each(f"{POLICY_FOLDER}/*.json", self._policy)
-        self._each(f"{records.WITHDRAWALS}/*/*.json", lambda path: read_receipt(path, self._store))
+        self._each(f"{WITHDRAWALS}/*/*.json", lambda path: read_receipt(path, self._store))
         self._each(REVOCATION_FILE, lambda path: revocation.read(path, self._store))
         self._each(f"{MODELS}/*/{passport.FILE}", self._model)
         self._each(f"{MODELS}/*/*/{release.FILE}", self._release)
         self._egress()
+        self._absent(said["missing"])
         return Checked(
             signers=signers,
             made_ns=said["made_ns"],
@@ -188,12 +191,17 @@ class _Check:
     def _egress(self) -> None:
         for entry in self._entries.values():
             log = str(entry.body.get("log"))
-            if (
-                entry.kind == "egress"
-                and log in self._names
-                and digest_file(self._folder / log) != entry.body.get("digest")
-            ):
+            if entry.kind != "egress" or log not in self._names:
+                continue
+            if not num_lines_of(self._folder / log, str(entry.body.get("digest"))):
                 self._find(log, f"it is not the log that entry {entry.number} names by digest")
+
+    def _absent(self, listed: Iterable[dict[str, Any]]) -> None:
+        """Find what the ledger names, the pack does not hold, and the pack does not say that it does not."""
+        said = {str(one.get("what")) for one in listed if isinstance(one, dict)}
+        for one in absent(self._folder, self._entries.values()):
+            if one.what not in said:
+                self._find(one.what, f"{one.why}; and the pack does not list it as missing")
 
     def _each(self, pattern: str, judge: Callable[[Path], object]) -> None:
         for path in sorted(self._folder.glob(pattern)):

@@ -8,7 +8,7 @@ and passport, and whether the list of revoked models names it. Weights stay wher
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,10 +262,12 @@ def _miss(pack: PackFolder, models: Iterable[Model], runs: Iterable[Path], bundl
         pack.miss("bundles and their releases", "no folder of bundles was named", "--bundles BUNDLES")
 
 
-def _named(folders: Iterable[Path], below: Any) -> list[tuple[str, Path]]:
+def _named(folders: Iterable[Path], below: Callable[[Iterable[Path]], list[Path]]) -> list[tuple[str, Path]]:
     """Return models' folders below others, each with a name that does not depend on where this host has them."""
+    bases = [Path(folder).absolute() for folder in folders]
     out = []
-    for folder in folders:
-        base = Path(folder).absolute()
-        out += [(path.relative_to(base.parent).as_posix(), path) for path in below([base])]
+    for number, base in enumerate(bases):
+        # Two folders of one name are told apart by their number.
+        name = base.name if sum(one.name == base.name for one in bases) == 1 else f"{base.name}-{number}"
+        out += [((Path(name) / path.relative_to(base)).as_posix(), path) for path in below([base])]
     return out
