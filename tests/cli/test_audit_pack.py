@@ -92,6 +92,13 @@ def test_what_does_not_hold_is_packed_and_ends_with_status_1(party, capsys, tmp_
     assert "as the pack itself says: egress/run-1.jsonl: its digest is" in said
 
 
+def test_words_of_a_pack_cannot_drive_the_terminal_of_whoever_checks_it(party, capsys, tmp_path):
+    genba(capsys, "--out", tmp_path / "pack", *everything(party))
+    (tmp_path / "pack" / "evil\x1b[2Jname").write_text("")
+    said = genba(capsys, "--check", tmp_path / "pack", status=1)
+    assert "\x1b" not in said and "evil\\x1b[2Jname: the manifest does not name it" in said
+
+
 def test_a_ledger_alone_is_packed_with_public_keys_and_a_key_to_sign(capsys, tmp_path):
     key = SigningKey.create(tmp_path / "plant")
     (tmp_path / "keys").mkdir()

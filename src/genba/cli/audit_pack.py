@@ -90,11 +90,11 @@ def _check(folder: Path, trust: Path | None) -> None:
         store = TrustFolder.open(trust).trust_store if (trust / PARTY_FILE).is_file() else TrustStore.load(trust)
     found = check_pack(folder, store)
     for problem in found.problems:
-        typer.echo(f"{problem.place}: {problem.message}")
+        _say(f"{problem.place}: {problem.message}")
     for stated in found.stated:
-        typer.echo(f"as the pack itself says: {stated['place']}: {stated['message']}")
+        _say(f"as the pack itself says: {stated['place']}: {stated['message']}")
     for one in found.missing:
-        typer.echo(f"missing: {one['what']}: {one['why']}")
+        _say(f"missing: {one['what']}: {one['why']}")
     by = f"signed by {', '.join(found.signers)}" if found.signers else "signed by nobody who is believed"
     typer.echo(f"{found.num_files} files, made {in_words(found.made_ns)}, {by}")
     if store is None:
@@ -103,6 +103,11 @@ def _check(folder: Path, trust: Path | None) -> None:
         typer.echo(f"{len(found.problems)} problems: it does not hold")
         raise typer.Exit(1)
     typer.echo("it holds")
+
+
+def _say(text: str) -> None:
+    # A pack comes from others: its words must not look like something else in a terminal.
+    typer.echo("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text))
 
 
 def _key_of(folder: TrustFolder | None) -> SigningKey:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genba.errors import DataError
 from genba.trust.sandbox.log import read_log
 from genba.trust.sandbox.policy import LOOPBACK
 
@@ -38,10 +39,17 @@ def egress_runs(path: Path) -> list[EgressRun]:
     runs: dict[str, list[dict[str, Any]]] = {}
     for line in read_log(path):
         runs.setdefault(line["run"], []).append(line)
-    return [_run(run, lines) for run, lines in runs.items()]
+    try:
+        return [_run(run, lines) for run, lines in runs.items()]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: not an egress log ({error!r}); expected events, attempts with address and decision"
+        ) from error
 
 
 def _run(run: str, lines: list[dict[str, Any]]) -> EgressRun:
+    if type(lines[0]["time_ns"]) is not int:
+        raise TypeError(f"time_ns {lines[0]['time_ns']!r}")
     start: dict[str, Any] = next((line for line in lines if line["event"] == "start"), {})
     allowed, refusals, hosts = 0, Counter[str](), set[str]()
     for line in lines:

@@ -204,11 +204,22 @@ def test_what_was_left_out_on_purpose_is_found_by_what_the_ledger_names(party, w
     (policy,) = (pack / "policies").iterdir()
     receipt = next(pack.glob("withdrawals/*/*.json"))
     digest = read_envelope(receipt).digest
-    for path in (policy, receipt, pack / "egress" / "run-1.jsonl"):
+    one, other = sorted(path for path in (pack / "models").iterdir())
+    for path in (policy, receipt, pack / "egress" / "run-1.jsonl", one / "reads.json"):
         path.unlink()
+    shutil.rmtree(other)
     sign_again(pack, key)
     found = {one.place: one.message for one in check_pack(pack, store).problems}
-    assert set(found) == {f"the text of policies sha256:{policy.stem}", f"receipt {digest}", "egress/run-1.jsonl"}
+    passport = next(path.stem for path in (pack / "ledger" / "passports").iterdir() if path.stem[:16] == other.name)
+    expected = {
+        f"the text of policies sha256:{policy.stem}",
+        f"receipt {digest}",
+        "egress/run-1.jsonl",
+        f"the read record of models/{one.name}",
+        f"the papers of passport sha256:{passport}",
+    }
+    # Only one of the two runs was confined.
+    assert set(found) - {f"the egress log of models/{one.name}"} == expected
     assert all(message.endswith("and the pack does not list it as missing") for message in found.values())
 
 
@@ -229,8 +240,10 @@ def test_a_log_that_an_entry_names_outside_the_pack_is_not_opened(changed, tmp_p
         ({"predicateType": "urn:genba:release:1"}, "expected 'urn:genba:evidence-pack:1'"),
         ({"subject": [{"name": "a", "digest": {"sha256": "0"}}] * 2}, "a file stands twice"),
         ({"subject": [{"name": "a"}]}, "KeyError"),
-        ({"predicate": {"made_ns": 1.5, "missing": [], "problems": []}}, "expected a whole number"),
-        ({"predicate": {"made_ns": 1, "missing": "", "problems": []}}, "two lists"),
+        ({"predicate": {"made_ns": 1.5, "missing": [], "problems": []}}, "expected ns since 1970"),
+        ({"predicate": {"made_ns": 2**63, "missing": [], "problems": []}}, "expected ns since 1970"),
+        ({"predicate": {"made_ns": 1, "missing": [{"what": "x"}], "problems": []}}, "KeyError"),
+        ({"predicate": {"made_ns": 1, "missing": [], "problems": [{"place": 1, "message": ""}]}}, "place and message"),
     ],
 )
 def test_what_is_no_manifest_is_refused(whole, change, words):

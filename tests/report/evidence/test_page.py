@@ -104,6 +104,18 @@ def test_words_from_records_cannot_become_markup(changed, repack):
     assert "none recorded" in outline.text
 
 
+def test_a_time_that_no_calendar_knows_is_shown_as_it_is(changed, repack):
+    entries = changed.trust.path / "ledger" / "entries.jsonl"
+    lines = entries.read_bytes().splitlines(keepends=True)
+    entries.write_bytes(
+        re.sub(rb'"time_ns":\d+}\n$', b'"time_ns":%d}\n' % 10**40, lines[5], count=1).join(
+            [b"".join(lines[:5]), b"".join(lines[6:])]
+        )
+    )
+    text = _Outline((repack(changed).path / "index.html").read_text()).text
+    assert f"{10**40} ns" in text
+
+
 def test_what_does_not_hold_comes_first(changed, repack):
     (changed.trust.path / "revocations.json").write_text("{}")
     outline = _Outline((repack(changed).path / "index.html").read_text())

@@ -135,6 +135,14 @@ def test_policies_that_nobody_kept_are_missing_and_altered_ones_are_named(change
     assert f"the text of policies sha256:{policy.stem}: 5 decisions" in texts[1]
 
 
+def test_a_file_that_is_no_policies_is_left_out_and_named(changed, repack):
+    for data in (b"[]", b"not JSON", b'{"policies":1}'):
+        (changed.trust.path / "policies" / f"{hashlib.sha256(data).hexdigest()}.json").write_bytes(data)
+    made = repack(changed)
+    assert [one.message for one in made.problems] == ["not policies as a trust folder keeps them; left out"] * 3
+    assert len(list((made.path / "policies").iterdir())) == 1
+
+
 def test_a_machines_decision_is_made_by_its_passport_which_the_ledger_keeps(changed, repack):
     digest = passports.read(changed.bundles / "cart" / "passport.json").digest
     changed.trust.ledger.append("decision", {"allowed": True, "policy_hash": digest})
@@ -221,7 +229,16 @@ def test_an_egress_log_that_changed_or_is_gone_is_named(changed, repack, tmp_pat
     assert any(one.startswith("egress/run-1.jsonl: entry") for one in missing(made))
     shutil.rmtree(made.path)
     log.with_name("run-2.jsonl").write_bytes(b"[]\n")
-    assert [one.message for one in repack(changed).problems] == ["line 1: expected a whole JSON object with its run"]
+    made = repack(changed)
+    assert [one.message for one in made.problems] == ["line 1: expected a whole JSON object with its run"]
+    shutil.rmtree(made.path)
+    for line in (b'{"run":"x"}\n', b'{"run":"x","time_ns":"now"}\n', b'{"run":"x","time_ns":1,"event":"attempt"}\n'):
+        log.with_name("run-2.jsonl").write_bytes(line)
+        made = repack(changed)
+        assert [one.message[:20] for one in made.problems] == [
+            "not an egress log (K" if b"now" not in line else "not an egress log (T"
+        ]
+        shutil.rmtree(made.path)
 
 
 def newest(changed: Party, name: str) -> Path:

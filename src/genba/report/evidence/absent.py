@@ -1,6 +1,6 @@
 """What the ledger names and a pack does not hold: found again by whoever checks it, so that nothing is left out in silence.
 
-Passports that are named and absent, a check of the ledger finds itself.
+It looks at names and digests alone; whether what is here holds is judged elsewhere.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from genba.errors import SignatureError
+from genba.data.affected import READS_FILE
+from genba.errors import GenbaError, SignatureError
 from genba.report.evidence.folder import Missing
+from genba.trust import passport as passports
 from genba.trust.decisions import KIND as DECISION
-from genba.trust.folder import POLICY_FOLDER
+from genba.trust.dsse import payload_of
+from genba.trust.folder import EGRESS_FOLDER, POLICY_FOLDER
 from genba.trust.ledger import Entry
+from genba.trust.sandbox.log import lengths_of
 from genba.trust.withdrawal import BEGUN, DONE, read_envelope
 from genba.trust.withdrawal import KIND as WITHDRAWAL
 
-WITHDRAWALS = "withdrawals"
+MODELS, WITHDRAWALS = "models", "withdrawals"
 
 
 def absent(path: Path, entries: Iterable[Entry]) -> list[Missing]:
@@ -29,7 +33,7 @@ def absent(path: Path, entries: Iterable[Entry]) -> list[Missing]:
         entries: of its ledger.
     """
     entries = tuple(entries)
-    return [*_policies(path, entries), *_logs(path, entries), *_receipts(path, entries)]
+    return [*_policies(path, entries), *_logs(path, entries), *_receipts(path, entries), *_papers(path, entries)]
 
 
 def _policies(path: Path, entries: Iterable[Entry]) -> Iterator[Missing]:
@@ -73,3 +77,37 @@ def _receipts(path: Path, entries: Iterable[Entry]) -> Iterator[Missing]:
                 what=f"receipt {entry.body.get('receipt')}",
                 why=f"entry {entry.number} of the ledger names it, and it is not here",
             )
+
+
+def _papers(path: Path, entries: Iterable[Entry]) -> Iterator[Missing]:
+    for digest in sorted({str(entry.body.get("digest")) for entry in entries if entry.kind == "passport"}):
+        if not (path / model_name(digest) / passports.FILE).is_file():
+            yield Missing(
+                what=f"the papers of passport {digest}",
+                why="the ledger names it, and it does not hold or is not here",
+            )
+    named = {file: _named_by(file) for file in sorted((path / MODELS).glob(f"*/{passports.FILE}"))}
+    wanted = {egress for _, egress in named.values()}
+    logged = {digest for log in (path / EGRESS_FOLDER).glob("*.jsonl") for digest in lengths_of(log, wanted)}
+    for file, (reads, egress) in named.items():
+        name = file.parent.relative_to(path).as_posix()
+        if reads and not file.with_name(READS_FILE).is_file():
+            yield Missing(what=f"the read record of {name}", why=f"its passport names root {reads}", mend="--runs RUNS")
+        if egress and egress not in logged:
+            yield Missing(
+                what=f"the egress log of {name}", why=f"its passport names {egress}, and no log had this digest"
+            )
+
+
+def _named_by(file: Path) -> tuple[str, str]:
+    """Return the read record's root and the egress log's digest that a passport names; whether it holds is judged elsewhere."""
+    try:
+        said = payload_of(passports.read(file), place=file.name)["predicate"]
+        return str(said["reads"]), str(said["egress"])
+    except (GenbaError, KeyError, TypeError):
+        return "", ""
+
+
+def model_name(digest: str) -> str:
+    """Return the folder in a pack of the model that a passport is about."""
+    return f"{MODELS}/{digest.removeprefix('sha256:')[:16]}"

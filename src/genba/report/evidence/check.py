@@ -18,10 +18,9 @@ from genba.data.affected import READS_FILE
 from genba.data.reads import Reads
 from genba.errors import GenbaError, LedgerError, SignatureError
 from genba.report.evidence import records
-from genba.report.evidence.absent import WITHDRAWALS, absent
+from genba.report.evidence.absent import MODELS, WITHDRAWALS, absent
 from genba.report.evidence.folder import Problem
 from genba.report.evidence.manifest import MANIFEST, SIGNED, read_statement
-from genba.report.evidence.models import MODELS
 from genba.runtime import bundle
 from genba.trust import audit, passport, proofs, release, revocation, trained_on
 from genba.trust.digest import digest_bytes, digest_file
@@ -196,9 +195,9 @@ class _Check:
             if not num_lines_of(self._folder / log, str(entry.body.get("digest"))):
                 self._find(log, f"it is not the log that entry {entry.number} names by digest")
 
-    def _absent(self, listed: Iterable[dict[str, Any]]) -> None:
+    def _absent(self, listed: Iterable[dict[str, str]]) -> None:
         """Find what the ledger names, the pack does not hold, and the pack does not say that it does not."""
-        said = {str(one.get("what")) for one in listed if isinstance(one, dict)}
+        said = {one["what"] for one in listed}
         for one in absent(self._folder, self._entries.values()):
             if one.what not in said:
                 self._find(one.what, f"{one.why}; and the pack does not list it as missing")

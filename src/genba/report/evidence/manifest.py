@@ -60,10 +60,12 @@ def read_statement(data: bytes, *, place: str) -> tuple[dict[str, str], dict[str
         if len(files) != len(table["subject"]):
             raise ValueError("a file stands twice")
         said = dict(table["predicate"])
-        if type(said["made_ns"]) is not int or not all(
-            isinstance(said[name], list) for name in ("missing", "problems")
-        ):
-            raise TypeError("made_ns, missing, problems: expected a whole number and two lists")
+        # ns since 1970 that a calendar knows.
+        if type(said["made_ns"]) is not int or not 0 <= said["made_ns"] < 2**63:
+            raise ValueError(f"made_ns: got {said['made_ns']!r}, expected ns since 1970")
+        for name, words in (("missing", ("what", "why")), ("problems", ("place", "message"))):
+            if not all(isinstance(one[word], str) for one in said[name] for word in words):
+                raise TypeError(f"{name}: expected {' and '.join(words)} of each in words")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LedgerError(f"{place}: not the manifest of an evidence pack ({error!r})") from error
     return files, said

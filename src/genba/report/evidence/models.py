@@ -8,7 +8,7 @@ and passport, and whether the list of revoked models names it. Weights stay wher
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from genba.data.affected import (
 )
 from genba.data.reads import Reads
 from genba.errors import BundleError, ConfigError, GenbaError, PassportError
+from genba.report.evidence.absent import MODELS, model_name
 from genba.report.evidence.folder import PackFolder
 from genba.report.evidence.records import LEDGER, Records
 from genba.runtime.bundle import MANIFEST, Bundle
@@ -39,7 +40,6 @@ from genba.trust.sandbox.log import lengths_of
 from genba.trust.signing import TrustStore
 from genba.trust.trained_on import TrainedOn
 
-MODELS = "models"
 #: papers of a checkpoint that are taken over besides its passport
 _PAPERS = (sets.FILE, sources.FILE, READS_FILE)
 
@@ -84,12 +84,13 @@ def collect(
         bundles: folders of bundles, or above such.
     """
     found: dict[str, Model] = {}
+    entered, read = ({str(e.body.get("digest")) for e in records.of_kind(kind)} for kind in ("passport", "read"))
     for path in sorted((pack.path / LEDGER / PASSPORTS).glob("*.json")):
         model = _model(pack, found, path, f"{LEDGER}/{PASSPORTS}/{path.name}", store)
         if model is not None:
-            model.is_in_ledger = any(e.body.get("digest") == model.digest for e in records.of_kind("passport"))
+            model.is_in_ledger = model.digest in entered
     for place, path in _named(runs, checkpoints_below):
-        _checkpoint(pack, found, place, path, records, store)
+        _checkpoint(pack, found, place, path, read, store)
     for place, path in _named(bundles, bundles_below):
         _bundle(pack, found, place, path, store)
     models = tuple(found[key] for key in sorted(found))
@@ -111,7 +112,7 @@ def _model(pack: PackFolder, found: dict[str, Model], path: Path, place: str, st
             pack.doubt(place, str(error).replace(str(path), place))
         return None
     if envelope.digest not in found:
-        name = f"{MODELS}/{envelope.digest.removeprefix('sha256:')[:16]}"
+        name = model_name(envelope.digest)
         found[envelope.digest] = Model(
             name=name, digest=envelope.digest, passport=said, signers=signers, weights=said.weights
         )
@@ -125,7 +126,7 @@ def _without_passport(found: dict[str, Model], place: str) -> Model:
 
 
 def _checkpoint(
-    pack: PackFolder, found: dict[str, Model], place: str, path: Path, records: Records, store: TrustStore
+    pack: PackFolder, found: dict[str, Model], place: str, path: Path, read: Collection[str], store: TrustStore
 ) -> None:
     model = _model(pack, found, path / passports.FILE, f"{place}/{passports.FILE}", store)
     model = model or _without_passport(found, place)
@@ -141,9 +142,7 @@ def _checkpoint(
             model.sources = sources.read_sources(path)
     except GenbaError as error:
         pack.doubt(place, str(error).replace(str(path), place))
-    if model.reads is not None:
-        named = {str(entry.body.get("digest")) for entry in records.of_kind("read")}
-        model.is_read_in_ledger = model.reads.digest in named
+    model.is_read_in_ledger = model.reads is not None and model.reads.digest in read
 
 
 def _take_facts(model: Model, path: Path, place: str) -> None:
@@ -241,21 +240,14 @@ def _miss(pack: PackFolder, models: Iterable[Model], runs: Iterable[Path], bundl
         if model.passport is None:
             pack.miss(f"the passport of {where}", "it has none that holds: nobody signed what it was made from")
             continue
-        said = model.passport
         if not model.is_in_ledger:
             pack.miss(f"the ledger's entry of the passport of {where}", f"no entry of this ledger names {model.digest}")
         if model.sources is None:
             pack.miss(f"whose data {model.name} was made from", "no checkpoint of it was found", "--runs RUNS")
-        if model.reads is None and said.reads:
-            pack.miss(f"the read record of {model.name}", f"its passport names root {said.reads}", "--runs RUNS")
-        elif model.reads is not None and not model.is_read_in_ledger:
+        if model.reads is not None and not model.is_read_in_ledger:
             pack.miss(f"the ledger's entry of the read record of {where}", f"none names {model.reads.digest}")
-        if not said.egress:
+        if not model.passport.egress:
             pack.miss(f"the egress log of {model.name}", "it was made unconfined: what it reached is not known")
-        elif not model.egress:
-            pack.miss(
-                f"the egress log of {model.name}", f"its passport names {said.egress}, and no log had this digest"
-            )
     if not runs:
         pack.miss("checkpoints and their read records", "no folder of runs was named", "--runs RUNS")
     if not bundles:

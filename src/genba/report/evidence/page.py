@@ -140,9 +140,9 @@ def _policies(records: Records, asked: Iterable[Entry]) -> list[dict[str, Any]]:
             "digest": digest,
             "times": times[digest],
             "file": f"{POLICY_FOLDER}/{digest.removeprefix('sha256:')}.json",
-            "text": table["policies"],
+            "text": text,
         }
-        for digest, table in sorted(records.policies.items())
+        for digest, text in sorted(records.policies.items())
     ]
 
 
@@ -175,4 +175,8 @@ def _model(model: Model, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _time(time_ns: int) -> str:
-    return in_words(time_ns).replace("T", " ").replace("+00:00", " UTC")
+    try:
+        return in_words(time_ns).replace("T", " ").replace("+00:00", " UTC")
+    except OverflowError:
+        # Whoever keeps a ledger may write any number there.
+        return f"{time_ns} ns"

@@ -16,7 +16,7 @@ from typing import Any
 
 from genba.errors import GenbaError
 from genba.report.egress import EgressRun, egress_runs
-from genba.report.evidence.absent import WITHDRAWALS, absent
+from genba.report.evidence.absent import WITHDRAWALS
 from genba.report.evidence.folder import PackFolder
 from genba.trust import audit, revocation
 from genba.trust.agreements import AGREEMENT_FOLDER, SITES_FILE, OwnerAgreements
@@ -64,8 +64,8 @@ class Records:
     findings: Findings
     entries: tuple[Entry, ...]
     owners: tuple[OwnerAgreements, ...]
-    policies: dict[str, dict[str, Any]]
-    """By hash: policies, schema and sites."""
+    policies: dict[str, str]
+    """Their text by their hash."""
     egress: tuple[LoggedRun, ...]
     receipts: tuple[Receipt, ...]
     revocations: Revocations | None
@@ -92,7 +92,7 @@ def collect(pack: PackFolder, ledger: Path, store: TrustStore, trust: TrustFolde
             "only a ledger was given",
             "--trust TRUST",
         )
-    records = Records(
+    return Records(
         findings=findings,
         entries=entries,
         owners=_rules(pack, trust) if trust else (),
@@ -101,8 +101,6 @@ def collect(pack: PackFolder, ledger: Path, store: TrustStore, trust: TrustFolde
         receipts=_withdrawals(pack, store, trust) if trust else (),
         revocations=_revocations(pack, store, trust) if trust else None,
     )
-    pack.missing += absent(pack.path, entries)
-    return records
 
 
 def decision_lines(entries: Iterable[Entry]) -> bytes:
@@ -180,18 +178,28 @@ def _ledger(pack: PackFolder, ledger: Path, store: TrustStore) -> tuple[Findings
     return findings, entries
 
 
-def _decisions(pack: PackFolder, entries: Iterable[Entry], trust: TrustFolder | None) -> dict[str, dict[str, Any]]:
-    texts = {}
+def _decisions(pack: PackFolder, entries: Iterable[Entry], trust: TrustFolder | None) -> dict[str, str]:
+    texts = dict[str, str]()
     for path in _in(trust.path / POLICY_FOLDER) if trust else []:
         name, data = f"{POLICY_FOLDER}/{path.name}", path.read_bytes()
         if digest_bytes(data) != f"sha256:{path.stem}":
             pack.doubt(name, f"its digest is {digest_bytes(data)}: it was altered since it was kept; left out")
+        elif (text := _policies_of(data)) is None:
+            pack.doubt(name, "not policies as a trust folder keeps them; left out")
         else:
             pack.add(name, data)
-            texts[f"sha256:{path.stem}"] = json.loads(data)
+            texts[f"sha256:{path.stem}"] = text
     if not any(entry.kind == DECISION for entry in entries):
         pack.miss("decisions", "the ledger has none: nothing was asked under these rules")
     return texts
+
+
+def _policies_of(data: bytes) -> str | None:
+    try:
+        text = json.loads(data)["policies"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return text if isinstance(text, str) else None
 
 
 def _rules(pack: PackFolder, trust: TrustFolder) -> tuple[OwnerAgreements, ...]:
@@ -213,7 +221,8 @@ def _rules(pack: PackFolder, trust: TrustFolder) -> tuple[OwnerAgreements, ...]:
 def _egress(pack: PackFolder, entries: Iterable[Entry], trust: TrustFolder) -> tuple[LoggedRun, ...]:
     entered = {str(entry.body.get("log")): entry for entry in entries if entry.kind == "egress"}
     found: list[LoggedRun] = []
-    for path in _in(trust.path / EGRESS_FOLDER):
+    logs = _in(trust.path / EGRESS_FOLDER)
+    for path in logs:
         name = f"{EGRESS_FOLDER}/{path.name}"
         pack.copy(name, path)
         entry, digest = entered.get(name), digest_file(pack.path / name)
@@ -228,7 +237,7 @@ def _egress(pack: PackFolder, entries: Iterable[Entry], trust: TrustFolder) -> t
             pack.doubt(name, error)
             continue
         found += [LoggedRun(run=run, log=name, digest=digest, entry=entry.number if entry else None) for run in runs]
-    if not found:
+    if not logs:
         pack.miss("egress logs", "no command ran confined under this trust folder", "genba ... --trust TRUST")
     pack.add_json(EGRESS_FILE, [run.row() for run in found])
     return tuple(found)

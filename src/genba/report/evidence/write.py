@@ -15,6 +15,7 @@ from typing import Any
 from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.report.evidence import croissant, ml_bom, models, page, records, requirements, training_content
+from genba.report.evidence.absent import absent
 from genba.report.evidence.folder import Missing, PackFolder, Problem, json_bytes
 from genba.report.evidence.manifest import MANIFEST, SIGNED, statement
 from genba.trust.dsse import Envelope
@@ -84,6 +85,7 @@ def _fill(pack: PackFolder, given: Given) -> None:
     pack.add_json(PARTY_FILE, facts | {"party": party, "site": site})
     held = croissant.collect(pack, given.vaults, kept, party=party, made_ns=given.made_ns)
     found = models.collect(pack, kept, given.store, runs=given.runs, bundles=given.bundles)
+    pack.missing += absent(pack.path, kept.entries)
     contents = []
     for model in found:
         pack.add_json(f"{model.name}/{ml_bom.FILE}", ml_bom.ml_bom(model, made_ns=given.made_ns))
