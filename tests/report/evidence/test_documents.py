@@ -93,6 +93,22 @@ def test_bills_of_models_are_valid_by_cyclonedx_own_schema(whole, cyclonedx):
     assert any("'model' is not one of" in error.message for error in cyclonedx.iter_errors(broken))
 
 
+def test_a_model_without_papers_has_a_valid_bill_of_what_is_known(changed, repack, cyclonedx):
+    for path in changed.runs.glob("*/*"):
+        for paper in ("passport.json", "reads.json", "sources.json", "trained_on.json"):
+            (path / paper).unlink()
+    made = repack(changed, vaults=(), bundles=())
+    bills = documents(made, f"models/without-passport-*/{ml_bom.FILE}")
+    assert len(bills) == 2
+    for bill in bills:
+        assert [error.message for error in cyclonedx.iter_errors(bill)] == []
+        assert bill["components"] == [] and "hashes" not in bill["metadata"]["component"]
+        card = bill["metadata"]["component"]["modelCard"]
+        # What the checkpoint itself says: a width, and the cart's channels.
+        assert card["properties"] == [{"name": "genba:model:width", "value": "64"}]
+        assert len(card["modelParameters"]["inputs"]) == len(MACHINE.channels)
+
+
 def test_a_bill_names_weights_data_sets_packages_and_parents(whole, party):
     bill = json.loads((model(whole, "fleet and factory") / ml_bom.FILE).read_bytes())
     subject = bill["metadata"]["component"]
