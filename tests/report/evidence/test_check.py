@@ -228,6 +228,8 @@ def test_a_log_that_an_entry_names_outside_the_pack_is_not_opened(changed, tmp_p
     secret.write_text("x")
     body = {"log": f"../{secret.name}", "digest": digest_bytes(b"y"), "run": "evil"}
     changed.trust.ledger.append("egress", body)
+    # What another kind of entry says of a log is not what the log is judged by.
+    changed.trust.ledger.append("run", body | {"log": "egress/run-1.jsonl"})
     changed.trust.sign_head()
     made = write_pack(given_by(changed), tmp_path / "pack")
     assert check_pack(made.path, changed.trust.trust_store).holds
