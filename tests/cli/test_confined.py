@@ -29,7 +29,7 @@ from genba.trust.audit import read_entries, verify
 from genba.trust.folder import SAMPLES, TrustFolder
 from genba.trust.keys import FileKeys, key_id
 from genba.trust.ledger import Entry
-from genba.trust.sandbox.log import egress_digest, num_lines_of, read_log
+from genba.trust.sandbox.log import egress_digest, lengths_of, num_lines_of, read_log
 from genba.trust.sandbox.run import RUN_VARIABLE
 from genba.trust.sandbox.support import Requirement, missing
 
@@ -363,6 +363,10 @@ def test_what_was_tried_is_entered_in_the_ledger_when_the_command_has_ended(trus
     early.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
     assert num_lines_of(log, egress_digest(early)) == 2
     assert num_lines_of(log, "sha256:" + "0" * 64) == 0
+    assert lengths_of(log, {egress_digest(early), egress_digest(log), "sha256:" + "0" * 64}) == {
+        egress_digest(early): 2,
+        egress_digest(log): len(list(read_log(log))),
+    }
 
 
 def _entries(trust: TrustFolder) -> list[Entry]:

@@ -21,7 +21,7 @@ from genba.runtime.bundle import Bundle
 from genba.runtime.clearance import clear
 from genba.spec.episode import Episode
 from genba.train import checkpoint
-from genba.train.passport import read_set, read_sources
+from genba.train.passport import read_set
 from genba.train.reissue import reissue
 from genba.trust import passport as passports
 from genba.trust import withdrawal
@@ -33,6 +33,7 @@ from genba.trust.passport import Passport
 from genba.trust.requests import Holding
 from genba.trust.revocation import Revoked, revoke
 from genba.trust.revoking import revoke_models
+from genba.trust.sources import read_sources
 
 SITES = """
 [[sites]]
@@ -292,6 +293,24 @@ def test_a_person_can_read_it(way):
         bundle.app, "show", way.bundle, "--trust", way.machine
     )
     assert "whether it holds is said with --trust" in call(bundle.app, "show", way.bundle)
+
+
+def test_the_evidence_of_the_whole_way_is_packed_and_holds(way, tmp_path):
+    given = ("--trust", way.trust.path, "--vault", way.vault, "--runs", way.run, "--bundles", way.bundle)
+    said = call(audit.app, "pack", "--out", tmp_path / "pack", *given)
+    assert "does not hold" not in said
+    # The run was not confined and its vault asks nobody; no partner watches the ledger, and old checkpoints are kept.
+    missing = [line.removeprefix("missing: ") for line in said.splitlines() if line.startswith("missing: ")]
+    assert sum("rules before" in line for line in missing) == len(OWNERS)
+    assert sum("it was made unconfined" in line for line in missing) == 2
+    assert {line.partition(":")[0] for line in missing} >= {"countersignatures", "egress logs"} and len(missing) == len(
+        OWNERS
+    ) + 4
+    assert "it holds" in call(audit.app, "pack", "--check", tmp_path / "pack", "--trust", way.trust.path)
+    newest = tmp_path / "pack" / "models" / passports.read(way.run / "step_000004" / "passport.json").digest[7:23]
+    assert len(list(newest.glob("bundle-0-*/release.json"))) == 1
+    data = [one for one in json.loads((newest / "bom.cdx.json").read_bytes())["components"] if one["type"] == "data"]
+    assert [one["group"] for one in data] == sorted(OWNERS)
 
 
 @pytest.mark.parametrize("where", ["bundle", "run/step_000004"])

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from genba.cli.audit_pack import add_to as add_pack
 from genba.cli.passport_view import passport_path, table_of, trust_store
 from genba.errors import LedgerError
 from genba.runtime.bundle import Bundle, is_bundle
@@ -300,6 +301,9 @@ def trained_on(
     _say(f"{'trained on' if answer else 'not trained on'}: {claim}")
     if not answer:
         raise typer.Exit(1)
+
+
+add_pack(app)
 
 
 def _enter(ledger: Ledger, add: Callable[[Ledger], Entry], private: Path | None) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genba.errors import PassportError, PermissionDeniedError, StorageError
 from genba.train import checkpoint as checkpoints
-from genba.train.passport import read_set, read_sources
+from genba.train.passport import read_set
 from genba.trust import passport as passports
 from genba.trust import withdrawal
 from genba.trust.audit import read_entries
@@ -23,6 +23,7 @@ from genba.trust.durable import write_whole
 from genba.trust.folder import TrustFolder
 from genba.trust.passport import Passport
 from genba.trust.requests import Holding, Request
+from genba.trust.sources import read_sources
 from genba.trust.terms import agreement_digest, agreement_of, deployment_under
 
 
