@@ -174,6 +174,23 @@ def test_where_by_whom_and_until_when_is_said_in_words(deploy: Deployment, words
     assert deploy.is_anywhere == ("nowhere" not in words)
 
 
+@pytest.mark.parametrize(
+    ("deploy", "words"),
+    [
+        (Deployment(), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(embodiments=("arm/panda@1",)), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(sites=("plant",)), "may run nowhere: no place is allowed by all agreements"),
+        (
+            Deployment(embodiments=("a@1", "b@1"), sites=("x", "y"), until_ns=1_000_000_000),
+            "may run on a@1, b@1 at x, y, before 1970-01-01T00:00:01+00:00",
+        ),
+        (Deployment(embodiments=("*",), sites=("*",)), "may run on every machine at every site, without end"),
+    ],
+)
+def test_where_it_may_run_is_said_in_words(deploy, words):
+    assert str(deploy) == words
+
+
 @pytest.mark.parametrize("what", ["passport", "weights", "parent"])
 def test_what_was_revoked_is_refused_with_the_reason(what):
     envelope = GOOD.signed(KEY)
