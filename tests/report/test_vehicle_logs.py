@@ -1,0 +1,55 @@
+"""The tables of recorded drives and sweeps say what their result files hold, and whether the target is met."""
+
+import json
+
+import pytest
+
+from genba.errors import ConfigError
+from genba.report.vehicle_logs import SWEEPS, sweeps_tables
+
+OVERLAP = {
+    name: {"value": value, "low": value - 0.01, "high": value + 0.01}
+    for name, value in {"persistence": 0.5, "own motion": 0.75, "true own motion": 0.8, "gain": 0.25}.items()
+}
+
+
+def sweeps(tmp_path, distance_mm=1.5, **changed):
+    recording = {
+        "name": "Argoverse 2",
+        "sweeps": 2,
+        "points": 198695,
+        "numbers_per_point": 6,
+        "largest_error_mm": 1.0,
+        "largest_distance_mm": distance_mm,
+        "ratio_of_places": 2.25,
+        "ratio_of_all": 3.5,
+    }
+    pair = {"name": "Argoverse 2", "ahead_s": 0.1, "moved_m": 0.5, "turned_rad": 0.01, "overlap": OVERLAP}
+    table = {
+        "format": SWEEPS[0],
+        "version": SWEEPS[1],
+        "command": "python x.py",
+        "commit": "0123456789abcdef",
+        "hardware": {"cpu": "A"},
+        "recordings": [recording],
+        "occupancy": [pair],
+    }
+    path = tmp_path / "sweeps.json"
+    path.write_text(json.dumps(table | changed))
+    return path
+
+
+def test_sweeps_have_their_row_and_their_judgement(tmp_path):
+    table = sweeps_tables(sweeps(tmp_path))
+    assert "| Argoverse 2, 2 | 198,695 | 1.00 mm | 1.50 mm | 2.25 x smaller | 3.50 x smaller (6 numbers) |" in table
+    assert "No point moves by more than 1.50 mm (target below 2 mm: met)." in table
+    assert "| moved as the car was moving | 0.750 (0.740 – 0.760) |" in table
+    assert "`python x.py` at commit 0123456789ab, one core of A." in table
+    assert "(target below 2 mm: not met)" in sweeps_tables(sweeps(tmp_path, distance_mm=2.5))
+
+
+def test_a_file_that_is_no_measurement_of_sweeps_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such file; expected one written by 'perf/real_sweeps.py --out'"):
+        sweeps_tables(tmp_path / "none.json")
+    with pytest.raises(ConfigError, match=r"got format and version \('genba-sweeps', 2\)"):
+        sweeps_tables(sweeps(tmp_path, version=2))
