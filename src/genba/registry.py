@@ -7,6 +7,7 @@ keep the arrows one-way and start-up fast; a test resolves every entry.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 from genba.errors import RegistryError, nearest
@@ -55,6 +56,8 @@ TASKS: dict[str, str] = {
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
     **_HELD_OUT,
 }
+#: Ending of a file -> the function that makes a ``Task`` of the recorded scene that it holds.
+SCENE_FILES: dict[str, str] = {".xml": "genba.machines.vehicle.tasks:recorded"}
 #: Each machine's main task: what a run's page shows even where the run has no result of it.
 MAIN_TASKS: tuple[str, ...] = ("arm/grip@1", "vehicle/intersection@1", "factory/shortage@1")
 
@@ -114,5 +117,8 @@ def look_up(registry: dict[str, str], name: str, *, kind: str) -> str:
 
 
 def task(task_id: str) -> Any:
-    """Return the ``Task`` with this id, e.g. ``"arm/grip@1"``."""
+    """Return the ``Task`` with this id, e.g. ``"arm/grip@1"``, or of this file's scene."""
+    path = Path(task_id)
+    if path.suffix in SCENE_FILES:
+        return resolve(SCENE_FILES[path.suffix])(path)
     return resolve(look_up(TASKS, task_id, kind="task"))

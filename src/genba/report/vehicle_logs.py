@@ -8,7 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from genba.bench.results import Result
+from genba.errors import ConfigError
 from genba.report.measurement import read_measurement
+from genba.report.run import read_results
 
 SWEEPS = ("genba-sweeps", 1)
 #: largest distance that storing may move a point, in millimetres
@@ -21,7 +24,7 @@ def vehicle_logs_tables(folder: Path) -> str:
     Raises:
         ConfigError: a result file is missing or is none.
     """
-    return sweeps_tables(folder / "sweeps.json")
+    return "\n\n".join([sweeps_tables(folder / "sweeps.json"), recorded_table(folder / "vehicle-recorded")])
 
 
 def sweeps_tables(path: Path) -> str:
@@ -53,6 +56,34 @@ def sweeps_tables(path: Path) -> str:
         lines.append(f"| moved as the car then did move (not a forecast) | {overlap['true own motion']} |")
         lines.append(f"| what the car's motion adds to persistence | {overlap['gain']} |")
     return "\n".join([*lines, "", _how(result)])
+
+
+def recorded_table(folder: Path) -> str:
+    """Return what came of each policy in each recorded scene.
+
+    Raises:
+        ConfigError: a file there is not a result, or there is none.
+    """
+    results = read_results(folder)
+    if not results:
+        raise ConfigError(f"{folder}: got no result of a recorded scene; measure with 'genba bench FILE.xml --out'")
+    lines = ["| recorded scene | policy | outcome | way driven | least gap | time |", "|---|---|---|---:|---:|---:|"]
+    for result in results:
+        way, gap_m, time_s = (result.metrics[name].mean for name in ("route_completion", "min_gap_m", "time_s"))
+        lines.append(
+            f"| `{result.task}` | {result.policy.replace('_', ' ')} | {_outcome(result)} | {way:.0%} | {gap_m:.2f} m | "
+            f"{time_s:.1f} s |"
+        )
+    commits = ", ".join(sorted({result.commit[:12] for result in results}))
+    return "\n".join([*lines, "", f"One drive each, measured at commit {commits}."])
+
+
+def _outcome(result: Result) -> str:
+    """Name what happened, worst first."""
+    for name in ("collided", "ran_red", "off_road", "success"):
+        if result.metrics[name].mean if name != "success" else result.success.mean:
+            return name.replace("_", " ")
+    return "timed out"
 
 
 def _interval(value: dict[str, float]) -> str:

@@ -102,6 +102,7 @@ class VehicleEnv:
         self.condition, self.bus = condition, bus
         self.embodiment = load_embodiment("vehicle/urban-car@1")
         self._traffic = Traffic()
+        self._buildings = _BUILDING_BOXES
         self._world: World | None = None
 
     @property
@@ -290,7 +291,7 @@ class VehicleEnv:
                 ego.heading_rad,
             ]
         )
-        points, returns = lidar.sweep(sensor, np.concatenate([boxes, _BUILDING_BOXES]), self._random)
+        points, returns = lidar.sweep(sensor, np.concatenate([boxes, self._buildings]), self._random)
         return points, returns[: len(objects)]
 
     def _route(self, world: World) -> np.ndarray:
