@@ -1,11 +1,14 @@
 """The tables of recorded drives and sweeps say what their result files hold, and whether the target is met."""
 
+import dataclasses
 import json
 
 import pytest
 
+from genba.bench.metrics import Interval
+from genba.bench.results import Result
 from genba.errors import ConfigError
-from genba.report.vehicle_logs import SWEEPS, sweeps_tables
+from genba.report.vehicle_logs import SWEEPS, recorded_table, sweeps_tables
 
 OVERLAP = {
     name: {"value": value, "low": value - 0.01, "high": value + 0.01}
@@ -53,3 +56,28 @@ def test_a_file_that_is_no_measurement_of_sweeps_is_refused(tmp_path):
         sweeps_tables(tmp_path / "none.json")
     with pytest.raises(ConfigError, match=r"got format and version \('genba-sweeps', 2\)"):
         sweeps_tables(sweeps(tmp_path, version=2))
+
+
+def test_a_recorded_scene_has_a_row_per_policy_that_says_what_happened(tmp_path, toy_run):
+    one = Result.read(next((toy_run / "results").glob("*expert*.json")))
+    said = {"route_completion": 0.25, "min_gap_m": 1.5, "time_s": 4.0, "collided": 1.0, "ran_red": 0.0, "off_road": 0.0}
+    metrics = {name: Interval(value, value, value) for name, value in said.items()}
+    failed = dataclasses.replace(
+        one, task="vehicle/recorded-a@1", policy="some_rule", commit="0123456789abcdef", metrics=metrics,
+        success=Interval(0.0, 0.0, 1.0),
+    )  # fmt: skip
+    failed.write(tmp_path / "a.json")
+    metrics = metrics | {"collided": Interval(0.0, 0.0, 1.0)}
+    dataclasses.replace(failed, policy="late", metrics=metrics).write(tmp_path / "b.json")
+    dataclasses.replace(failed, policy="good", metrics=metrics, success=Interval(1.0, 0.0, 1.0)).write(
+        tmp_path / "c.json"
+    )
+    table = recorded_table(tmp_path)
+    assert "| `vehicle/recorded-a@1` | some rule | collided | 25% | 1.50 m | 4.0 s |" in table
+    assert "| late | timed out |" in table and "| good | success |" in table
+    assert table.endswith("One drive each, measured at commit 0123456789ab.")
+
+
+def test_no_recorded_scene_is_refused_in_words(tmp_path):
+    with pytest.raises(ConfigError, match="got no result of a recorded scene"):
+        recorded_table(tmp_path)
