@@ -1,16 +1,16 @@
 """Train the world model on the first part of a recorded drive and measure what it foretells of the rest.
 
-    python perf/real_drive.py [--seeds 3] [--steps 1600] [--out docs/measurements/comma2k19.json]
+    python perf/real_drive.py [--seeds 2] [--steps 1600] [--out docs/measurements/comma2k19.json]
 
 The drive is the minute of comma2k19 in ``$GENBA_SAMPLES/vehicle``, split by time. The model is the ordinary one at preset ``debug``,
-trained by the ordinary loop on what the powertrain bus says (steering wheel, wheel speeds, yaw rate and accelerations): one model,
-three embodiments that differ in how far ahead the world head looks. As forty seconds are little, it trains on the drive's first part
+trained by the ordinary loop on what the powertrain bus says (steering wheel, wheel speeds, yaw rate and accelerations), once for each
+horizon, as a world head looks one horizon ahead. As forty seconds are little, it trains on the drive's first part
 and on weighted sums of stretches of it (``genba.data.superpose``); lateral and longitudinal signals have weights of their own.
 
 At the same moments of the later part, ten a second, it is held against three forecasts without learning (``genba.machines.vehicle.
 extrapolation``); the bicycle's steering ratio and offsets are fitted to the first part. What counts is the root of the mean squared
 error, mean over seeds; intervals are a bootstrap over blocks of two seconds. The number of steps was chosen on seconds 30 to
-40 with a model of the 30 before (``--train-until 30 --measure-until 40``). Read next: ``genba.report.vehicle_logs``, which makes the table.
+40 with models of the 30 before (``--train-until 30 --measure-until 40``). Read next: ``genba.report.vehicle_logs``, which makes the table.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ QUANTITIES = {"speed": "m/s", "steering wheel": "rad", "yaw rate": "rad/s"}
 def main() -> None:
     """Parse the command line, train, measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--copies", type=int, default=200, help="made-up drives beside the recorded one")
     parser.add_argument("--train-until", type=float, default=40.0, help="seconds of the drive that may be trained on")
@@ -89,11 +89,13 @@ def main() -> None:
     split_ns = drive.start_ns + to_ns(given.train_until)
     earlier = part(drive, drive.start_ns, split_ns)
     later = part(drive, split_ns, drive.start_ns + to_ns(given.measure_until))
-    began_s, models = time.process_time(), list[dict[int, tuple[np.ndarray, Foretold]]]()
+    began_s, models = time.process_time(), dict[tuple[int, int], Foretold]()
     for seed in range(given.seeds):
-        models.append(foretell(earlier, later, seed=seed, steps=given.steps, copies=given.copies))
+        for horizon in HORIZONS:
+            moments_ns, models[seed, horizon] = foretell(
+                earlier, later, horizon=horizon, seed=seed, steps=given.steps, copies=given.copies
+            )
     cpu_s = time.process_time() - began_s
-    moments_ns = models[0][HORIZONS[0]][0]
     going, steering = how_it_goes(later, moments_ns), fitted(earlier)
     others: dict[str, Callable[[float], Foretold]] = {
         "persistence": lambda ahead_s: persistence(going, ahead_s),
@@ -104,7 +106,7 @@ def main() -> None:
     for horizon in HORIZONS:
         ahead_s = horizon * 0.1
         truth = as_table(happened(later, moments_ns + to_ns(ahead_s)))
-        errors = {"world model": np.stack([as_table(model[horizon][1]) - truth for model in models])}
+        errors = {"world model": np.stack([as_table(models[seed, horizon]) - truth for seed in range(given.seeds)])}
         errors |= {name: (as_table(foretold(ahead_s)) - truth)[None] for name, foretold in others.items()}
         rows += [
             {"ahead_s": ahead_s, "quantity": name, "unit": QUANTITIES[name]}
@@ -158,51 +160,46 @@ def facts_of(horizon: int) -> Embodiment:
 
 
 def foretell(
-    earlier: Episode, later: Episode, *, seed: int, steps: int, copies: int
-) -> dict[int, tuple[np.ndarray, Foretold]]:
-    """Train one model on the earlier part; return for each horizon the moments of the later one, and what it foretells."""
+    earlier: Episode, later: Episode, *, horizon: int, seed: int, steps: int, copies: int
+) -> tuple[np.ndarray, Foretold]:
+    """Train a model on the earlier part; return the moments of the later one, and what it foretells one horizon after each."""
+    facts, rng = facts_of(horizon), np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         vault = Vault.open(place / "vault", create=True, keys=FileKeys(place / "keys"))
-        machines = {f"perf/toyota-bus-{horizon}@1": facts_of(horizon) for horizon in HORIZONS}
-        statistics, training, recorded, measured = {}, {}, {}, {}
-        for machine, facts in machines.items():
-            vault.keep_embodiment(facts)
-            rng = np.random.default_rng(seed)
-            drives = {"recorded": earlier, "later": later}
-            drives |= {f"made-up-{i}": made_up(earlier, rng) for i in range(copies)}
-            entries = {}
-            for name, drive in drives.items():
-                named = replace(drive.metadata, episode_id=f"{machine}/{name}", embodiment_id=machine)
-                vault.append(Episode(named, drive.streams))
-                entries[name] = vault.entry(named.episode_id)
-            statistics[machine] = vault.statistics(machine, [entries["recorded"].episode_id])
-            normalizer = Normalizer(facts, statistics[machine])
-            trained_on = [entry for name, entry in entries.items() if name != "later"]
-            training[machine] = WindowSource(vault, facts, normalizer, trained_on)
-            recorded[machine] = WindowSource(vault, facts, normalizer, [entries["recorded"]])
-            measured[machine] = WindowSource(vault, facts, normalizer, [entries["later"]])
+        vault.keep_embodiment(facts)
+        drives = {"recorded": earlier, "later": later}
+        drives |= {f"made-up-{i}": made_up(earlier, rng) for i in range(copies)}
+        entries = {}
+        for name, drive in drives.items():
+            named = replace(drive.metadata, episode_id=f"{facts.id}/{name}", embodiment_id=facts.id)
+            vault.append(Episode(named, drive.streams))
+            entries[name] = vault.entry(named.episode_id)
+        statistics = vault.statistics(facts.id, [entries["recorded"].episode_id])
+        normalizer = Normalizer(facts, statistics)
+        trained_on = [entry for name, entry in entries.items() if name != "later"]
+        training = WindowSource(vault, facts, normalizer, trained_on)
+        recorded = WindowSource(vault, facts, normalizer, [entries["recorded"]])
+        measured = WindowSource(vault, facts, normalizer, [entries["later"]])
         chosen = choices(seed, steps)
-        sizes = dict.fromkeys(machines, chosen.default_batch)
-        data = TrainingData(machines, statistics, Mixture(training, sizes, seed), Mixture(recorded, sizes, seed))
+        sizes = {facts.id: chosen.default_batch}
+        data = TrainingData(
+            {facts.id: facts},
+            {facts.id: statistics},
+            Mixture({facts.id: training}, sizes, seed),
+            Mixture({facts.id: recorded}, sizes, seed),
+        )
         model = train(chosen, data, place / "run")
-        # The moments that every horizon has: where the farthest does not reach beyond the drive, after a whole history.
-        farthest = measured[f"perf/toyota-bus-{max(HORIZONS)}@1"]
-        begun_ns = int(farthest.times_ns[0]) + to_ns(HISTORY_S + 0.1)
-        indices = np.flatnonzero(farthest.next_valid & (farthest.times_ns >= begun_ns))
-        out = {}
-        for horizon in HORIZONS:
-            source = measured[f"perf/toyota-bus-{horizon}@1"]
-            found = forecast(model, source, indices)
-            out[horizon] = (
-                source.times_ns[indices],
-                Foretold(
-                    speed_mps=found["wheel_speeds"].mean(1),
-                    wheel_rad=found["steering_angle"][:, 0],
-                    yaw_rate_radps=found["motion"][:, 0],
-                ),
-            )
-        return out
+        # The same moments for every horizon: after a whole history, and where the farthest does not reach beyond the drive.
+        times_ns, period_s = measured.times_ns, facts.control.period_s
+        begun = times_ns >= times_ns[0] + to_ns(HISTORY_S + period_s)
+        indices = np.flatnonzero(begun & (times_ns + to_ns(max(HORIZONS) * period_s) <= later.end_ns))
+        found = forecast(model, measured, indices)
+        return times_ns[indices], Foretold(
+            speed_mps=found["wheel_speeds"].mean(1),
+            wheel_rad=found["steering_angle"][:, 0],
+            yaw_rate_radps=found["motion"][:, 0],
+        )
 
 
 def choices(seed: int, steps: int) -> Recipe:

@@ -17,20 +17,19 @@ import numpy as np
 from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import BicycleState
 from genba.machines.vehicle.commonroad import Light, Problem, Recording, Track, read_recording
+from genba.machines.vehicle.placed import PlacedEnv
 from genba.machines.vehicle.recorded_route import find_route
-from genba.machines.vehicle.simulator import GREEN, RED, YELLOW, VehicleEnv
+from genba.machines.vehicle.simulator import GREEN, RED, YELLOW
 from genba.machines.vehicle.traffic import NUM_COLUMNS
 from genba.machines.vehicle.traffic_process import STEP_S
 from genba.spec.action import Action
 from genba.spec.protocols import Step
-from genba.spec.streams import dense
-from genba.spec.units import SECOND_NS
 
 #: the format's colours -> the message's; a light that is off governs nobody
 COLOURS = {"green": GREEN, "yellow": YELLOW, "red": RED, "redYellow": RED, "inactive": GREEN}
 
 
-class RecordedEnv(VehicleEnv):
+class RecordedEnv(PlacedEnv):
     """The car in a recorded scene.
 
     Args:
@@ -44,42 +43,26 @@ class RecordedEnv(VehicleEnv):
         super().__init__()
         self.recording = read_recording(path)
         self._ways = [find_route(self.recording, problem) for problem in self.recording.problems]
-        lines = [lanelet.centre for lanelet in self.recording.lanelets.values()]
-        self._lane_lines = [line[np.concatenate([[True], _apart(line)])] for line in lines]
-        self._segments = np.concatenate([np.concatenate([line[:-1], line[1:]], axis=1) for line in self._lane_lines])
-        # No building stands in such a file.
-        self._buildings = np.zeros((0, 6))
-        self._bodies = []
+        self._lay([lanelet.centre for lanelet in self.recording.lanelets.values()])
 
     def reset(self, seed: int) -> Step:
         """Begin the problem and the noise of ``seed``."""
         number = seed % len(self._ways)
-        problem, (self._path, lights) = self.recording.problems[number], self._ways[number]
-        self._random = np.random.default_rng([seed, 0xE6])
+        problem, (path, lights) = self.recording.problems[number], self._ways[number]
         self._max_steps = num_steps(self.recording, problem)
-        self._replay = Replay(self.recording, problem, [self.recording.lights[light] for light in lights])
-        self._traffic = self._replay  # type: ignore[assignment]
-        colour, objects = self._replay.now()
+        replay = Replay(self.recording, problem, [self.recording.lights[light] for light in lights])
+        self._traffic = replay  # type: ignore[assignment]
+        colour, objects = replay.now()
         x, y, heading, speed = problem.start.tolist()
         ego = BicycleState(
             x - bicycle.CENTRE_M * math.cos(heading), y - bicycle.CENTRE_M * math.sin(heading), heading, speed
         )
-        near_m = float(np.argmin(np.linalg.norm(self._path.points[:, :2] - [ego.x_m, ego.y_m], axis=1))) * 0.5
-        self._colour_since_s = -self._replay.colour_since_s
-        self._steps = 0
-        self._rows, self._object_rows, self._sweeps = [], [], []
-        self._last_seen: dict[int, int] = {}
-        self._time_ns = SECOND_NS
-        return self._finish(ego, ego, colour, objects, near_m, dense([self._time_ns], self._measure([ego])))
+        return self._begin(seed, ego, path, colour, replay.colour_since_s, objects)
 
     def step(self, action: Action | None) -> Step:
         """Drive for 0.1 s; the recording's end ends the episode."""
         step = super().step(action)
         return replace(step, truncated=not step.terminated and self._steps >= self._max_steps)
-
-    def trace(self) -> dict[str, np.ndarray]:
-        """Return the ground truth so far, as ``VehicleEnv`` does."""
-        return super().trace() | {"buildings": np.zeros((0, 4))}
 
 
 class Replay:
@@ -136,7 +119,3 @@ def _row(track: Track, time_s: float) -> list[float] | None:
         x, y, _, speed = one + share * (other - one)
         heading = one[2] + share * math.remainder(other[2] - one[2], 2 * math.pi)
     return [float(track.number), float(track.kind), x, y, heading, speed, track.length_m, track.width_m]
-
-
-def _apart(line: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(np.diff(line, axis=0), axis=1) > 1e-6
