@@ -41,6 +41,7 @@ _HELD_OUT: dict[str, str] = {
     "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
     "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
     "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
+    "vehicle/ingolstadt1@1": "genba.machines.vehicle.tasks:INGOLSTADT",
     "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
 }
@@ -50,6 +51,7 @@ HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
 TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+    "vehicle/cologne1@1": "genba.machines.vehicle.tasks:COLOGNE",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",

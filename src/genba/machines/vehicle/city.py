@@ -23,7 +23,6 @@ import numpy as np
 from genba.errors import SimulatorError
 from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import BicycleState
-from genba.machines.vehicle.network import _shape
 from genba.machines.vehicle.path import make_path
 from genba.machines.vehicle.placed import PlacedEnv
 from genba.machines.vehicle.traffic import NUM_COLUMNS, Traffic
@@ -63,7 +62,7 @@ def load_city(name: str) -> City:
     light = next(e for e in root.iter("junction") if e.get("type") == "traffic_light")
     origin = float(light.attrib["x"]), float(light.attrib["y"])
     lanes = [
-        _shape(lane.attrib["shape"]) - origin
+        np.array([point.split(",")[:2] for point in lane.attrib["shape"].split()], np.float64) - origin
         for edge in root.iter("edge")
         for lane in edge.iter("lane")
         if edge.get("function") not in ("crossing", "walkingarea")

@@ -1,26 +1,29 @@
 """The child process of a real crossing: ``python -m genba.machines.vehicle.city_process FD``.
 
-SUMO drives a recorded net with its measured demand; then one of its cars, 30 to 85 m before the light, becomes the ego and keeps its
-route. Requests and replies are framed as in ``traffic_process``. The reply to a reset holds the ego's front x, y, heading, speed, the
+SUMO drives a real net with its measured demand; then one of its cars, 30 to 85 m before the light, becomes the ego and keeps its
+route: one that has green within half a minute, for these lights' cycles are longer than an episode. Requests and replies are framed as in ``traffic_process``. The reply to a reset holds the ego's front x, y, heading, speed, the
 light's state and for how long it has been so, where the stop line and the goal lie on the route, the number of the route's points and
 the points, and then everybody else. Coordinates are those of the net from its light on. Read next: ``city``, the parent's side.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import socket
 import sys
 from typing import Any
 
-from genba.machines.vehicle.traffic_process import CAR, COLOURS, STEP_S, TRUCK, _heading, serve
+from genba.machines.vehicle.traffic_process import CAR, COLOURS, STEP_S, TRUCK, serve
 
 EGO_LENGTH_M, EGO_WIDTH_M = 4.6, 1.85
 #: seconds of traffic before a car is taken, and how long one is waited for
 WARM_UP_S, PATIENCE_S = 60.0, 120.0
 #: how far before the stop line it is taken
 NEAREST_M, FARTHEST_M = 30.0, 85.0
+#: for how long its light may yet be red or yellow
+LONGEST_WAIT_S = 30.0
 #: how far beyond the junction the goal and the route's end lie
 GOAL_AFTER_M, END_AFTER_M = 35.0, 80.0
 
@@ -88,7 +91,24 @@ class _City:
             return None
         target = next(one for one in lanes[1:] if not one.startswith(":"))
         number = next((i for i, link in enumerate(links) if link[:2] == (lane, target)), None)
-        return None if number is None else (name, lanes, number)
+        if number is None or self._wait_s(number) > LONGEST_WAIT_S:
+            return None
+        return name, lanes, number
+
+    def _wait_s(self, link: int) -> float:
+        """Return how long it takes until a link of the light has green; infinite where it never has."""
+        light = self._sumo.trafficlight
+        program = next(
+            p for p in light.getAllProgramLogics(self._light) if p.programID == light.getProgram(self._light)
+        )
+        phases, at = program.phases, light.getPhase(self._light)
+        wait_s = 0.0
+        for i in range(len(phases)):
+            if phases[(at + i) % len(phases)].state[link].lower() == "g":
+                return wait_s
+            left_s = light.getNextSwitch(self._light) - self._sumo.simulation.getTime()
+            wait_s += phases[(at + i) % len(phases)].duration if i else left_s
+        return math.inf
 
     def _following(self, lane: str, route: Any) -> list[str] | None:
         """Return the lanes inside the junction and the one behind it, towards the route's next edge; None at its end."""
@@ -148,8 +168,13 @@ class _City:
         return out
 
 
+def _heading(angle_deg: float) -> float:
+    """SUMO's angle (0 = north, clockwise, degrees) as a heading (0 = east, anticlockwise, rad)."""
+    return math.remainder(math.radians(90.0 - angle_deg), 2 * math.pi)
+
+
 def _length(shape: Any) -> float:
-    return sum(math.dist(a, b) for a, b in zip(shape, shape[1:], strict=False))
+    return sum(math.dist(a, b) for a, b in itertools.pairwise(shape))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """The task ``vehicle/intersection@1``: cross a signalised intersection with traffic, by LiDAR, odometry, route and message;
-one task per condition that training never shows, and one per file of a recorded scene.
+one task per condition that training never shows, one per real crossing, and one per file of a recorded scene.
 
 Read next: ``README.md``, the numbers measured on it.
 """
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
+from genba.machines.vehicle.city import CityEnv
 from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
@@ -66,6 +67,22 @@ def _held_out(condition: Condition) -> Task:
     LOW_FRICTION,
     WRONG_WAY_CYCLIST,
 ) = (_held_out(condition) for condition in CONDITIONS)
+
+
+def _city(name: str, where: str, *, is_trained_on: bool) -> Task:
+    """Make the task of a real crossing with the demand of one of its hours."""
+    return replace(
+        INTERSECTION,
+        id=f"vehicle/{name}@1",
+        description=f"Cross a real intersection of {where}, among the cars of a measured hour; no people, no buildings."
+        + ("" if is_trained_on else " Held out of training."),
+        make_env=lambda: CityEnv(name),
+        train_seeds=INTERSECTION.train_seeds if is_trained_on else range(0),
+    )
+
+
+COLOGNE = _city("cologne1", "Cologne", is_trained_on=True)
+INGOLSTADT = _city("ingolstadt1", "Ingolstadt", is_trained_on=False)
 
 
 def recorded(path: Path) -> Task:
