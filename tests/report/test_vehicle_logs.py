@@ -8,7 +8,7 @@ import pytest
 from genba.bench.metrics import Interval
 from genba.bench.results import Result
 from genba.errors import ConfigError
-from genba.report.vehicle_logs import SWEEPS, recorded_table, sweeps_tables
+from genba.report.vehicle_logs import DRIVE, SWEEPS, drive_table, maps_table, recorded_table, sweeps_tables
 
 OVERLAP = {
     name: {"value": value, "low": value - 0.01, "high": value + 0.01}
@@ -81,3 +81,55 @@ def test_a_recorded_scene_has_a_row_per_policy_that_says_what_happened(tmp_path,
 def test_no_recorded_scene_is_refused_in_words(tmp_path):
     with pytest.raises(ConfigError, match="got no result of a recorded scene"):
         recorded_table(tmp_path)
+
+
+def drive_row(quantity, ahead_s, model, other, low):
+    errors = {"world model": {"rmse": model}, "persistence": {"rmse": other}}
+    gain = {"value": other - model, "low": low, "high": 1.0}
+    return {"ahead_s": ahead_s, "quantity": quantity, "unit": "m/s", "errors": errors, "gain": gain}
+
+
+def test_a_drive_s_table_says_where_the_model_is_better_and_where_surely(tmp_path):
+    rows = [
+        drive_row("speed", 1.0, 0.25, 0.5, 0.125),
+        drive_row("yaw rate", 1.0, 0.5, 0.25, -0.5),
+        drive_row("steering wheel", 1.0, 0.25, 0.5, -0.125),
+        drive_row("yaw rate", 2.0, 0.125, 0.5, 0.25),
+    ]
+    result = {
+        "format": DRIVE[0],
+        "version": DRIVE[1],
+        "command": "python y.py",
+        "commit": "0123456789abcdef",
+        "hardware": {"cpu": "A"},
+        "rows": rows,
+        "seeds": 2,
+        "moments": 170,
+        "measured_on_s": [40.625, 58.0],
+        "trained_on_s": [0.0, 40.0],
+        "cpu_s": 12,
+    }
+    path = tmp_path / "drive.json"
+    path.write_text(json.dumps(result))
+    table = drive_table(path)
+    assert "| 1 s | speed, m/s | **0.25** | 0.5 | 0.25 (0.12 – 1) |" in table
+    assert "| 1 s | yaw rate, m/s | 0.5 | **0.25** | -0.25 (-0.5 – 1) |" in table
+    assert (
+        "better than all three at speed and steering wheel (target: all 3), by an interval above zero at speed."
+        in table
+    )
+    assert "12 CPU-seconds. `python y.py` at commit 0123456789ab" in table
+
+
+def test_a_real_crossing_has_a_row_per_policy_with_its_interval(tmp_path, toy_run):
+    one = Result.read(next((toy_run / "results").glob("*expert*.json")))
+    said = {"collided": 0.25, "ran_red": 0.0, "off_road": 0.0, "timed_out": 0.25}
+    metrics = {name: Interval(value, 0.0, 1.0) for name, value in said.items()}
+    made = dataclasses.replace(
+        one, task="vehicle/cologne1@1", policy="idm", metrics=metrics, success=Interval(0.5, 0.25, 0.75), commit="0123456789abcdef"
+    )  # fmt: skip
+    made.write(tmp_path / "idm.json")
+    table = maps_table(tmp_path)
+    assert f"| `vehicle/cologne1@1` | idm | 50% (25% – 75%) | 25% | 0% | 0% | 25% | {len(one.seeds)} |" in table
+    with pytest.raises(ConfigError, match="got no result of a real crossing"):
+        maps_table(tmp_path / "none")

@@ -13,9 +13,11 @@ from genba.errors import ConfigError
 from genba.report.measurement import read_measurement
 from genba.report.run import read_results
 
-SWEEPS = ("genba-sweeps", 1)
+SWEEPS, DRIVE = ("genba-sweeps", 1), ("genba-real-drive", 1)
 #: largest distance that storing may move a point, in millimetres
 TARGET_MM = 2.0
+#: where a world model shall be better than every forecast without learning, in seconds
+TARGET_AHEAD_S = 1.0
 
 
 def vehicle_logs_tables(folder: Path) -> str:
@@ -24,7 +26,49 @@ def vehicle_logs_tables(folder: Path) -> str:
     Raises:
         ConfigError: a result file is missing or is none.
     """
-    return "\n\n".join([sweeps_tables(folder / "sweeps.json"), recorded_table(folder / "vehicle-recorded")])
+    return "\n\n".join(
+        [
+            drive_table(folder / "comma2k19.json"),
+            sweeps_tables(folder / "sweeps.json"),
+            recorded_table(folder / "vehicle-recorded"),
+            maps_table(folder / "vehicle-maps"),
+        ]
+    )
+
+
+def drive_table(path: Path) -> str:
+    """Return what a world model foretells of a recorded drive, beside forecasts without learning.
+
+    Raises:
+        ConfigError: no such file, or not a result of this format.
+    """
+    result = read_measurement(path, DRIVE, written_by="perf/real_drive.py --out")
+    who = list(result["rows"][0]["errors"])
+    lines = ["| ahead | what | " + " | ".join(who) + " | less than the best other (95 % bootstrap) |"]
+    lines.append("|---|---|" + "---:|" * (len(who) + 1))
+    for row in result["rows"]:
+        errors = {name: value["rmse"] for name, value in row["errors"].items()}
+        least = min(errors, key=errors.__getitem__)
+        cells = [f"**{value:.3g}**" if name == least else f"{value:.3g}" for name, value in errors.items()]
+        gain = row["gain"]
+        lines.append(
+            f"| {row['ahead_s']:g} s | {row['quantity']}, {row['unit']} | {' | '.join(cells)} | "
+            f"{gain['value']:.2g} ({gain['low']:.2g} – {gain['high']:.2g}) |"
+        )
+    begin_s, end_s = result["measured_on_s"]
+    target = [row for row in result["rows"] if row["ahead_s"] == TARGET_AHEAD_S]
+    better = [row["quantity"] for row in target if row["gain"]["value"] > 0]
+    surely = [row["quantity"] for row in target if row["gain"]["low"] > 0]
+    lines += [
+        "",
+        f"Root mean squared errors; the model's is the mean of {result['seeds']} seeds. {result['moments']} moments between "
+        f"seconds {begin_s:.1f} and {end_s:.1f}; trained on the {result['trained_on_s'][1]:g} seconds before. At {TARGET_AHEAD_S:g} s the model is "
+        f"better than all three at {' and '.join(better) or 'nothing'} (target: all {len(target)}), by an interval above zero at "
+        f"{' and '.join(surely) or 'nothing'}.",
+        "",
+        f"{result['cpu_s']} CPU-seconds. {_how(result)}",
+    ]
+    return "\n".join(lines)
 
 
 def sweeps_tables(path: Path) -> str:
@@ -76,6 +120,35 @@ def recorded_table(folder: Path) -> str:
         )
     commits = ", ".join(sorted({result.commit[:12] for result in results}))
     return "\n".join([*lines, "", f"One drive each, measured at commit {commits}."])
+
+
+def maps_table(folder: Path) -> str:
+    """Return how policies do at real crossings, each with its Wilson interval.
+
+    Raises:
+        ConfigError: a file there is not a result, or there is none.
+    """
+    results = read_results(folder)
+    if not results:
+        raise ConfigError(
+            f"{folder}: got no result of a real crossing; measure with 'genba bench vehicle/cologne1@1 --out'"
+        )
+    names = ("collided", "ran_red", "off_road", "timed_out")
+    lines = [
+        "| real crossing | policy | success (95 % Wilson) | "
+        + " | ".join(n.replace("_", " ") for n in names)
+        + " | n |"
+    ]
+    lines.append("|---|---|---:|" + "---:|" * (len(names) + 1))
+    for result in results:
+        success = result.success
+        shares = " | ".join(f"{result.metrics[name].mean:.0%}" for name in names)
+        lines.append(
+            f"| `{result.task}` | {result.policy.replace('_', ' ')} | {success.mean:.0%} ({success.low:.0%} – {success.high:.0%}) | "
+            f"{shares} | {len(result.seeds)} |"
+        )
+    commits = ", ".join(sorted({result.commit[:12] for result in results}))
+    return "\n".join([*lines, "", f"Measured at commit {commits}."])
 
 
 def _outcome(result: Result) -> str:

@@ -28,7 +28,7 @@ def forecast(model: WorldActionModel, source: WindowSource, indices: np.ndarray)
         indices: which windows, int64 ``[moment]``.
 
     Returns:
-        Channel name -> float64 ``[moment, dimension]`` in the channel's units.
+        Channel name -> float64 ``[moment, dimension]`` in the channel's units; NaN where the channel's newest number is missing.
     """
     facts, parts = source.embodiment, model.parts_of(source.embodiment.id)
     device, was_training = next(model.parameters()).device, model.training
@@ -46,8 +46,10 @@ def forecast(model: WorldActionModel, source: WindowSource, indices: np.ndarray)
             tokenizer = parts.tokenizers[name]
             stop = start + int(tokenizer.num_predicted)  # type: ignore[arg-type]
             if isinstance(tokenizer, TelemetryTokenizer):
-                here, _ = tokenizer.readout(batch)
-                found.setdefault(name, []).append((here + readout(change[:, start:stop]))[:, 0].double().cpu().numpy())
+                here, known = tokenizer.readout(batch)
+                # Where nothing was heard there is nothing that could change.
+                values = torch.where(known, here + readout(change[:, start:stop]), torch.nan)
+                found.setdefault(name, []).append(values[:, 0].double().cpu().numpy())
             start = stop
     model.train(was_training)
     out = {}
