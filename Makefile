@@ -36,6 +36,7 @@ check: .venv/.set-up ## Format, lint, import arrows, types, and the generated ta
 	$(BIN)/genba report readers --check
 	$(BIN)/genba report conditions --check
 	$(BIN)/python scripts/deciding.py --check
+	$(BIN)/genba report vehicle-logs --check
 
 format: .venv/.set-up ## Format and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -7,6 +7,7 @@ keep the arrows one-way and start-up fast; a test resolves every entry.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 from genba.errors import RegistryError, nearest
@@ -40,6 +41,7 @@ _HELD_OUT: dict[str, str] = {
     "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
     "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
     "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
+    "vehicle/ingolstadt1@1": "genba.machines.vehicle.tasks:INGOLSTADT",
     "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
 }
@@ -49,12 +51,15 @@ HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
 TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+    "vehicle/cologne1@1": "genba.machines.vehicle.tasks:COLOGNE",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
     **_HELD_OUT,
 }
+#: Ending of a file -> the function that makes a ``Task`` of the recorded scene that it holds.
+SCENE_FILES: dict[str, str] = {".xml": "genba.machines.vehicle.tasks:recorded"}
 #: Each machine's main task: what a run's page shows even where the run has no result of it.
 MAIN_TASKS: tuple[str, ...] = ("arm/grip@1", "vehicle/intersection@1", "factory/shortage@1")
 
@@ -114,5 +119,8 @@ def look_up(registry: dict[str, str], name: str, *, kind: str) -> str:
 
 
 def task(task_id: str) -> Any:
-    """Return the ``Task`` with this id, e.g. ``"arm/grip@1"``."""
+    """Return the ``Task`` with this id, e.g. ``"arm/grip@1"``, or of this file's scene."""
+    path = Path(task_id)
+    if path.suffix in SCENE_FILES:
+        return resolve(SCENE_FILES[path.suffix])(path)
     return resolve(look_up(TASKS, task_id, kind="task"))

@@ -36,7 +36,7 @@ app = typer.Typer(
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'.")],
+    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'; or a CommonRoad file.")],
     policy: Annotated[str, typer.Option(help="One of the task's policies, or the folder of a bundle.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many of the task's frozen test seeds.")] = DEFAULT_EPISODES,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,

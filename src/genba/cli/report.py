@@ -1,4 +1,4 @@
-"""``genba report``: the page of a run, and the tables of the README, docs/arm.md, docs/data.md and docs/readers.md."""
+"""``genba report``: the page of a run, and the tables of the README, docs/arm.md, docs/data.md, docs/readers.md and docs/vehicle-logs.md."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from genba.report.page import write_page
 from genba.report.readers import readers_table
 from genba.report.readme import results_table, with_table
 from genba.report.stores import stores_table
+from genba.report.vehicle_logs import vehicle_logs_tables
 
 
 class _PageFirst(DefaultCommand):
@@ -86,6 +87,16 @@ def conditions(
 ) -> None:
     """Generate the table of the arm's conditions from result files."""
     _generate(file, conditions_table(results), results, check=check, command="genba report conditions")
+
+
+@app.command("vehicle-logs")
+def vehicle_logs(
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/measurements"),
+    file: TableFile = Path("docs/vehicle-logs.md"),
+    check: Check = False,
+) -> None:
+    """Generate the tables of recorded drives and sweeps from measurements."""
+    _generate(file, vehicle_logs_tables(results), results, check=check, command="genba report vehicle-logs")
 
 
 def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from genba.errors import SimulatorError
 from genba.machines.vehicle import bicycle, lidar
 from genba.machines.vehicle.bicycle import BicycleState
+from genba.machines.vehicle.can_bus import CanBus
 from genba.machines.vehicle.conditions import DROP_OUT_S, NOMINAL, Condition, draw_bodies
 from genba.machines.vehicle.geometry import corners, distance_to_segments, first_overlap
 from genba.machines.vehicle.network import (
@@ -90,12 +91,18 @@ class World:
 
 
 class VehicleEnv:
-    """A car that has to cross the intersection along its route."""
+    """A car that has to cross the intersection along its route.
 
-    def __init__(self, condition: Condition = NOMINAL) -> None:
-        self.condition = condition
+    Args:
+        condition: what is different from the nominal world.
+        bus: a CAN bus that the telemetry crosses before anybody sees it; None hands on what was measured.
+    """
+
+    def __init__(self, condition: Condition = NOMINAL, bus: CanBus | None = None) -> None:
+        self.condition, self.bus = condition, bus
         self.embodiment = load_embodiment("vehicle/urban-car@1")
         self._traffic = Traffic()
+        self._buildings = _BUILDING_BOXES
         self._world: World | None = None
 
     @property
@@ -248,7 +255,7 @@ class VehicleEnv:
         self._object_rows.append(objects)
         self._sweeps.append(points)
         samples = {
-            "telemetry": telemetry,
+            "telemetry": telemetry if self.bus is None else self.bus.cross(telemetry),
             "route": dense([self._time_ns], self._route(world)[None]),
             "signal": dense([self._time_ns - SIGNAL_AGE_NS], self._signal(world)[None]),
         }
@@ -284,7 +291,7 @@ class VehicleEnv:
                 ego.heading_rad,
             ]
         )
-        points, returns = lidar.sweep(sensor, np.concatenate([boxes, _BUILDING_BOXES]), self._random)
+        points, returns = lidar.sweep(sensor, np.concatenate([boxes, self._buildings]), self._random)
         return points, returns[: len(objects)]
 
     def _route(self, world: World) -> np.ndarray:

@@ -1,18 +1,23 @@
 """The task ``vehicle/intersection@1``: cross a signalised intersection with traffic, by LiDAR, odometry, route and message;
-and one task per condition that training never shows.
+one task per condition that training never shows, one per real crossing, and one per file of a recorded scene.
 
 Read next: ``README.md``, the numbers measured on it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
+from genba.machines.vehicle.city import CityEnv
+from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
 from genba.machines.vehicle.picture import draw
+from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
 from genba.machines.vehicle.verifier import METRICS, verify
 from genba.spec.embodiment import load_embodiment
@@ -62,3 +67,37 @@ def _held_out(condition: Condition) -> Task:
     LOW_FRICTION,
     WRONG_WAY_CYCLIST,
 ) = (_held_out(condition) for condition in CONDITIONS)
+
+
+def _city(name: str, where: str, *, is_trained_on: bool) -> Task:
+    """Make the task of a real crossing with the demand of one of its hours."""
+    return replace(
+        INTERSECTION,
+        id=f"vehicle/{name}@1",
+        description=f"Cross a real intersection of {where}, among the cars of a measured hour; no people, no buildings."
+        + ("" if is_trained_on else " Held out of training."),
+        make_env=lambda: CityEnv(name),
+        train_seeds=INTERSECTION.train_seeds if is_trained_on else range(0),
+    )
+
+
+COLOGNE = _city("cologne1", "Cologne", is_trained_on=True)
+INGOLSTADT = _city("ingolstadt1", "Ingolstadt", is_trained_on=False)
+
+
+def recorded(path: Path) -> Task:
+    """Make a task of a recorded scene: a CommonRoad file. Nothing of it may be trained on.
+
+    Raises:
+        FormatError: the file is none, or its problems cannot be driven.
+    """
+    recording = read_recording(path)
+    name = re.sub("[^a-z0-9]+", "-", recording.name.lower()).strip("-")
+    return replace(
+        INTERSECTION,
+        id=f"vehicle/recorded-{name}@1",
+        description=f"Reach the goal of the recorded scene {recording.name} ({recording.source}); nobody reacts to the car.",
+        make_env=lambda: RecordedEnv(path),
+        train_seeds=range(0),
+        max_steps=max(num_steps(recording, problem) for problem in recording.problems),
+    )

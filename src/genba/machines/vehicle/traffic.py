@@ -34,6 +34,9 @@ TIMEOUT_S = 60.0
 class Traffic:
     """Other cars, people and the light, moved by SUMO in a process of its own."""
 
+    #: what runs there
+    program = "genba.machines.vehicle.traffic_process"
+
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -81,7 +84,7 @@ class Traffic:
         home = sumo_home()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "genba.machines.vehicle.traffic_process", str(theirs.fileno())],
+            [sys.executable, "-m", self.program, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "SUMO_HOME": str(home), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ import math
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 HEADER = struct.Struct("<cI")
@@ -164,10 +165,10 @@ def _heading(angle_deg: float) -> float:
     return math.remainder(math.radians(90.0 - angle_deg), 2 * math.pi)
 
 
-def serve(connection: socket.socket) -> None:
-    """Answer requests until the parent closes the socket."""
+def serve(connection: socket.socket, make_world: Callable[[Any], Any] = _World) -> None:
+    """Answer requests with a world that ``libsumo`` is given to, until the parent closes the socket."""
     reader = connection.makefile("rb")
-    world: _World | None = None
+    world: Any = None
     while len(header := reader.read(HEADER.size)) == HEADER.size:
         kind, length = HEADER.unpack(header)
         payload = reader.read(length)
@@ -175,7 +176,7 @@ def serve(connection: socket.socket) -> None:
             if world is None:
                 import libsumo  # here, so that a missing system library reaches the parent as a message
 
-                world = _World(libsumo)
+                world = make_world(libsumo)
             numbers = world.reset(json.loads(payload)) if kind == b"R" else world.step(*struct.unpack("<4d", payload))
             reply, body = b"K", struct.pack(f"<{len(numbers)}d", *numbers)
         except Exception as error:
