@@ -12,6 +12,7 @@ from genba.errors import SimulatorError, SpecError
 from genba.machines.metaworld.simulator import MetaWorldEnv, scene
 from genba.machines.metaworld.task_list import INSTRUCTIONS, MT10, MT50
 from genba.spec.action import Action
+from genba.spec.embodiment import load_embodiment
 
 from .conftest import play
 
@@ -68,11 +69,23 @@ def test_what_is_sensed_is_what_the_package_observes(env):
 
 
 def test_a_second_object_is_seen_and_a_hidden_goal_is_missing():
-    raw = np.arange(39, dtype=np.float64)
+    raw = np.arange(1, 40, dtype=np.float64) / 40
     row = scene(raw)
-    assert row.tolist() == [*range(18), 36, 37, 38]
+    assert np.array_equal(row, np.float32([*range(1, 19), 37, 38, 39]) / np.float32(40))
     raw[36:] = 0.0
     assert np.isnan(scene(raw)[18:]).all()
+
+
+def test_what_was_thrown_far_away_is_seen_at_the_edge():
+    raw = np.full(39, 0.5)
+    raw[4:7] = 30.1, 3.5, -900.0
+    row = scene(raw)
+    assert row[4:7].tolist() == [3.0, 3.0, -3.0]
+    (channel,) = load_embodiment("metaworld/sawyer@1").telemetry
+    limits = {
+        (d.low, d.high) for d in channel.dimensions if d.name.startswith(("first_", "goal")) and "turn" not in d.name
+    }
+    assert limits == {(-3.0, 3.0)}
 
 
 def test_an_episode_ends_with_the_packages_first_success(env):

@@ -1,4 +1,4 @@
-"""What the model is compared with here: doing nothing. An imitation network beside it is measured by ``perf/metaworld.py``.
+"""What the model is compared with here: doing nothing. An imitation network beside it is measured by ``perf/meta_world.py``.
 
 A task that succeeds while nothing is done would be none. Read next: ``tasks``.
 """

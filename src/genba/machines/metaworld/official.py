@@ -2,7 +2,7 @@
 
 The package drives all tasks of a benchmark at once, each with its own environment, and asks for actions as arrays. ``Agent``
 stands between: it keeps what a machine would have sensed of each, shows it to a policy, and hands back the actions. No code of the
-evaluation is repeated here. Read next: ``perf/metaworld.py``, which calls it.
+evaluation is repeated here. Read next: ``perf/meta_world.py``, which calls it.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ from genba.spec.units import to_ns
 #: Most control steps of an episode: the package's ``max_path_length``.
 MAX_STEPS = 500
 STATE, CAMERA = "metaworld/sawyer@1", "metaworld/sawyer-camera@1"
+#: Things are seen as far as this from the table's origin along each axis, in metres; what falls off the table falls for ever.
+SEEN_M = 3.0
 
 
 def package() -> Any:
@@ -48,9 +50,9 @@ def scene(observation: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 ``[21]``: hand (4), first object (7), second object (7, NaN where all 0: there is none), goal (3, NaN where all 0:
-        hidden).
+        hidden). What is farther than ``SEEN_M`` is seen at that distance.
     """
-    row = np.concatenate([observation[:18], observation[36:39]]).astype(np.float32)
+    row = np.concatenate([observation[:18], observation[36:39]]).astype(np.float32).clip(-SEEN_M, SEEN_M)
     for part in (slice(11, 18), slice(18, 21)):
         if not row[part].any():
             row[part] = np.nan
