@@ -105,8 +105,8 @@ class Mlp:
 
 
 def inputs(pairs: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Normalise scenes ``[rows, 2, 21]`` (previous, newest) to ``[rows, 42]``; what is missing becomes 0."""
-    return np.nan_to_num((pairs - mean) / std).reshape(len(pairs), -1).astype(np.float32)
+    """Normalise scenes ``[rows, 2, 21]`` (previous, newest) to ``[rows, 42]``; what is missing is 0, as in the package."""
+    return ((np.nan_to_num(pairs) - mean) / std).reshape(len(pairs), -1).astype(np.float32)
 
 
 def train_mlp(names: str, vault: Path, steps: int, seed: int, out: Path) -> None:
@@ -128,8 +128,8 @@ def train_mlp(names: str, vault: Path, steps: int, seed: int, out: Path) -> None
         labels.append(label.values)
         tasks.append(np.full(len(rows), sentences.index(episode.metadata.instruction)))
         num_episodes += 1
-    scenes = np.concatenate(pairs)
-    mean, std = np.nanmean(scenes, (0, 1)), np.nanstd(scenes, (0, 1))
+    scenes = np.nan_to_num(np.concatenate(pairs))
+    mean, std = scenes.mean((0, 1)), scenes.std((0, 1))
     std[std < 1e-6] = 1.0
     x = torch.from_numpy(
         np.concatenate([inputs(scenes, mean, std), np.eye(len(sentences), dtype=np.float32)[np.concatenate(tasks)]], 1)
