@@ -54,7 +54,7 @@ TASKS = {
 }
 #: Standard deviation of the noise on what the teacher executes while it shows, as a share of an action's range.
 PERTURB = 0.05
-HIDDEN, BATCH, LEARNING_RATE = 400, 256, 1e-3
+HIDDEN, BATCH, LEARNING_RATE = 400, 128, 1e-3
 
 
 def demonstrations(names: str, per_task: int, vault: Path) -> None:

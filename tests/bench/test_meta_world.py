@@ -56,7 +56,9 @@ def test_demonstrations_keep_the_words_and_what_the_script_would_have_done(vault
 
 
 def test_the_ordinary_training_learns_from_them(vault, tmp_path):
-    chosen = dataclasses.replace(recipe("debug"), num_steps=40, default_batch=32, evaluate_every=40, checkpoint_every=40)
+    chosen = dataclasses.replace(
+        recipe("debug"), num_steps=40, default_batch=32, evaluate_every=40, checkpoint_every=40
+    )
     data = prepare(vault, [load_embodiment("metaworld/sawyer@1")], chosen)
     train(chosen, data, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -64,6 +66,20 @@ def test_the_ordinary_training_learns_from_them(vault, tmp_path):
     assert len(losses) == 40
     # numbers are normalised: guessing the mean action and no noise would cost about 1
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_what_the_camera_saw_is_kept_and_trained_on_without_the_truth(tmp_path):
+    seen = Vault.open(str(tmp_path / "vault"), create=True)
+    # two worlds of reach-v3, the shortest
+    collect("metaworld/mt10-camera@1", policy="scripted", seeds=[0, 10], sink=seen, workers=0, progress=False)
+    episode = seen.read("metaworld/mt10-camera@1/scripted/0000010")
+    assert set(episode.streams) == {"hand", "corner2", ACTION}
+    assert episode.streams["corner2"].values.shape == (len(episode.streams[ACTION]) + 1, 128, 128, 3)
+    chosen = dataclasses.replace(recipe("debug"), num_steps=2, evaluate_every=2, checkpoint_every=2)
+    data = prepare(seen, [load_embodiment("metaworld/sawyer-camera@1")], chosen)
+    train(chosen, data, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite([line["loss"] for line in lines if "loss" in line]).all()
 
 
 def test_the_bench_counts_what_the_package_calls_success():

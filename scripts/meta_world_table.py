@@ -1,0 +1,66 @@
+"""Makes the tables of docs/metaworld.md from docs/measurements/metaworld/*.json: no number there is typed.
+
+python scripts/meta_world_table.py
+
+The files are written by ``perf/meta_world.py evaluate``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MEASUREMENTS, PAGE = Path("docs/measurements/metaworld"), Path("docs/metaworld.md")
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+
+
+def share(interval: list[float]) -> str:
+    """Return a mean with its interval, in per cent."""
+    mean, low, high = (100.0 * value for value in interval[:3])
+    return f"{mean:.1f} % [{low:.0f}, {high:.0f}]"
+
+
+def row(found: dict[str, Any]) -> str:
+    """Return one measurement as a row."""
+    count = found["episodes_per_task"] * len(found["successes"])
+    groups = ", ".join(f"{name.replace('_', ' ')} {share(value)}" for name, value in found["success_by_group"].items())
+    return (
+        f"| {found['benchmark']} | {found['note']} | {found['policy']['kind']} | {share(found['success'])}, n = {count} | {groups} "
+        f"| {found['seed']} | `{found['commit'][:12]}` |"
+    )
+
+
+def per_task(found: list[dict[str, Any]]) -> list[str]:
+    """Return one benchmark's measurements side by side, task by task."""
+    head = [f"{one['policy']['kind']}, {one['note']}" for one in found]
+    lines = ["| task | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
+    for name in found[0]["successes"]:
+        counts = " | ".join(f"{one['successes'][name]} of {one['episodes_per_task']}" for one in found)
+        lines.append(f"| {name} | {counts} |")
+    return lines
+
+
+def main() -> None:
+    """Write the tables into the page."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASUREMENTS.glob("*.json"))]
+    results.sort(key=lambda one: (one["benchmark"], one["note"], one["policy"]["kind"]))
+    lines = [
+        "| benchmark | demonstrations | policy | success (95 % Wilson) | by group | seed of goals | commit |",
+        "|---|---|---|---:|---|---:|---|",
+        *map(row, results),
+    ]
+    for benchmark in sorted({one["benchmark"] for one in results}):
+        lines += [
+            "",
+            f"{benchmark}, task by task:",
+            "",
+            *per_task([one for one in results if one["benchmark"] == benchmark]),
+        ]
+    before, rest = PAGE.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    PAGE.write_text("\n".join([before + START, *lines, END]) + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
