@@ -2,7 +2,7 @@
 
     python perf/meta_world.py demonstrations --names MT10 --per-task 5 --vault VAULT
     genba train run --vault VAULT --out RUN --batch metaworld/sawyer@1=128 --steps 3000
-    genba bundle export RUN metaworld/sawyer@1 BUNDLE
+    genba bundle export RUN --embodiment metaworld/sawyer@1 --out BUNDLE
     python perf/meta_world.py mlp --names MT10 --vault VAULT --steps 20000 --out MLP.npz
     python perf/meta_world.py evaluate --names MT10 --policy BUNDLE --episodes 20 --out docs/measurements/metaworld/NAME.json
     python perf/meta_world.py evaluate --names MT10 --policy MLP.npz --episodes 20 --out docs/measurements/metaworld/NAME.json
