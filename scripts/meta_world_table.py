@@ -1,6 +1,6 @@
 """Makes the tables of docs/metaworld.md from docs/measurements/metaworld/*.json: no number there is typed.
 
-python scripts/meta_world_table.py
+python scripts/meta_world_table.py [--check]
 
 The files are written by ``perf/meta_world.py evaluate``.
 """
@@ -8,6 +8,7 @@ The files are written by ``perf/meta_world.py evaluate``.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def per_task(found: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    """Write the tables into the page."""
+    """Write the tables into the page, or say whether they stand there."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASUREMENTS.glob("*.json"))]
     results.sort(key=lambda one: (one["benchmark"], one["note"], one["policy"]["kind"]))
     lines = [
@@ -57,9 +58,13 @@ def main() -> None:
             "",
             *per_task([one for one in results if one["benchmark"] == benchmark]),
         ]
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    after = rest.split(END)[1]
-    PAGE.write_text("\n".join([before + START, *lines, END]) + after, encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(START)
+    made = "\n".join([before + START, *lines, END]) + rest.split(END)[1]
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(made, encoding="utf-8")
+    elif made != page:
+        raise SystemExit(f"{PAGE} is not what {MEASUREMENTS} give; run: python scripts/meta_world_table.py")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,15 @@ def test_what_is_no_action_is_refused(env, action, message):
         env.step(action)
 
 
+def test_before_a_first_episode_there_is_nothing_to_tell():
+    env = MetaWorldEnv(MT10)
+    assert env.instruction() == ""
+    with pytest.raises(SimulatorError, match=r"no episode has begun; call reset\(seed\) first"):
+        env.trace()
+    with pytest.raises(SimulatorError, match=r"no episode is under way; call reset\(seed\) first"):
+        env.step(act(0, 0, 0, 0))
+
+
 def test_without_the_package_the_extra_is_named_and_tasks_are_still_listed(monkeypatch):
     monkeypatch.setitem(sys.modules, "metaworld", None)
     found = registry.task("metaworld/mt50@1")

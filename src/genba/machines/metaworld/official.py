@@ -40,6 +40,7 @@ class Agent:
 
     def __init__(self, names: Sequence[str], policies: Sequence[Policy], num_episodes: float = math.inf) -> None:
         self._embodiment = load_embodiment(STATE)
+        self._history_ns = to_ns(self._embodiment.telemetry[0].history_s)
         self._names, self._policies, self._num_episodes = names, policies, num_episodes
         self._begun = [0] * len(names)
         self._steps = [0] * len(names)
@@ -72,7 +73,7 @@ class Agent:
             streams = self._buffers[i].streams()
             chunk = self._policies[i].act(observe(self._embodiment, streams, time_ns, INSTRUCTIONS[self._names[i]]))
             self._chunks[i] = chunk
-            self._buffers[i].forget_before({"scene": time_ns - 4 * period_ns})
+            self._buffers[i].forget_before({"scene": time_ns - self._history_ns})
         action = chunk.at(time_ns)
         assert action is not None and action.continuous is not None
         return np.clip(action.continuous, -1.0, 1.0)

@@ -121,7 +121,13 @@ class MetaWorldEnv:
         return Step(self._time_ns, self._samples(), terminated=succeeded, truncated=bool(truncated) and not succeeded)
 
     def trace(self) -> dict[str, np.ndarray]:
-        """Return the episode so far in the package's own words: arrays named in ``verifier``."""
+        """Return the episode so far in the package's own words: arrays named in ``verifier``.
+
+        Raises:
+            SimulatorError: not reset.
+        """
+        if not self.name:
+            raise SimulatorError("metaworld: trace: no episode has begun; call reset(seed) first")
         return {
             "task": np.array(MT50.index(self.name)),
             "seed": np.array(self._seed),
