@@ -8,6 +8,7 @@ The files are written by ``perf/meta_world.py evaluate``.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,33 @@ def share(interval: list[float]) -> str:
     return f"{mean:.1f} % [{low:.0f}, {high:.0f}]"
 
 
+def per_task_shown(found: dict[str, Any]) -> int:
+    """Return how many demonstrations of each task there were, as the measurement's note says: ``"... 5 a task"``."""
+    said = re.search(r"(\d+) a task", found["note"])
+    if said is None:
+        raise SystemExit(f"note: got {found['note']!r}, expected how many demonstrations there were, e.g. '5 a task'")
+    return int(said.group(1))
+
+
+def steps(found: dict[str, Any]) -> int:
+    """Return how many steps the policy was trained for."""
+    said = found["policy"]
+    return int(said["steps"] if said["kind"] == "mlp" else said["provenance"]["train_steps"])
+
+
 def row(found: dict[str, Any]) -> str:
     """Return one measurement as a row."""
     count = found["episodes_per_task"] * len(found["successes"])
     groups = ", ".join(f"{name.replace('_', ' ')} {share(value)}" for name, value in found["success_by_group"].items())
     return (
-        f"| {found['benchmark']} | {found['note']} | {found['policy']['kind']} | {share(found['success'])}, n = {count} | {groups} "
+        f"| {found['benchmark']} | {found['note']} | {found['policy']['kind']}, {steps(found):,} steps | {share(found['success'])}, n = {count} | {groups} "
         f"| {found['seed']} | `{found['commit'][:12]}` |"
     )
 
 
 def per_task(found: list[dict[str, Any]]) -> list[str]:
     """Return one benchmark's measurements side by side, task by task."""
-    head = [f"{one['policy']['kind']}, {one['note']}" for one in found]
+    head = [f"{one['policy']['kind']}, {per_task_shown(one)} a task, {steps(one):,} steps" for one in found]
     lines = ["| task | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     for name in found[0]["successes"]:
         counts = " | ".join(f"{one['successes'][name]} of {one['episodes_per_task']}" for one in found)
@@ -45,7 +60,7 @@ def per_task(found: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Write the tables into the page, or say whether they stand there."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASUREMENTS.glob("*.json"))]
-    results.sort(key=lambda one: (one["benchmark"], one["note"], one["policy"]["kind"]))
+    results.sort(key=lambda one: (one["benchmark"], per_task_shown(one), one["policy"]["kind"], steps(one)))
     lines = [
         "| benchmark | demonstrations | policy | success (95 % Wilson) | by group | seed of goals | commit |",
         "|---|---|---|---:|---|---:|---|",
