@@ -63,6 +63,16 @@ def test_it_is_the_packages_picture_from_the_moved_camera_turned_by_180_degrees(
         assert np.abs(np.flip(ours, axis).astype(int) - theirs).mean() > 5.0
 
 
+def test_a_picture_may_have_any_size(seen):
+    seen.reset(5)
+    large = seen.picture(128, 160)
+    small = seen.picture(64, 80)
+    assert (large.shape, small.shape) == ((128, 160, 3), (64, 80, 3))
+    # the same view: each small pixel is about the mean of four large ones
+    halved = large.reshape(64, 2, 80, 2, 3).mean((1, 3))
+    assert np.abs(halved - small).mean() < 8.0
+
+
 def test_an_episode_is_drawn_again_from_its_trace(env):
     play(env, 3)  # door-open-v3
     (strip,) = picture.draw(env.trace(), "scripted")

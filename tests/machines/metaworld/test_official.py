@@ -79,6 +79,11 @@ def test_it_is_not_asked_for_episodes_that_do_not_count():
     assert policy.num_asked == 2
 
 
+def test_a_seed_that_the_package_would_take_for_none_is_refused():
+    with pytest.raises(ConfigError, match="seed: got 0, expected at least 1"):
+        evaluate(Rebuilt, ("reach-v3",), seed=0, num_episodes=1)
+
+
 def test_an_unknown_task_is_answered_with_its_nearest():
     with pytest.raises(ConfigError, match=r"no task 'reach-v2'; did you mean 'reach-v3'\?"):
         evaluate(Rebuilt, ("reach-v2",), seed=42, num_episodes=1)

@@ -87,19 +87,21 @@ def evaluate(
     Args:
         make_policy: task name -> who acts in it.
         names: the tasks; ``MT10`` and ``MT50`` are the package's benchmarks of that name.
-        seed: of the package's fifty goals a task and of which come when.
+        seed: of the package's fifty goals a task and of which come when; at least 1, as the package takes 0 for none.
         num_episodes: of each task.
 
     Returns:
         task name -> successful episodes.
 
     Raises:
-        ConfigError: no task of that name.
+        ConfigError: no task of that name, or a seed below 1.
         SimulatorError: Meta-World is not installed.
     """
     for name in names:
         if name not in INSTRUCTIONS:
             raise ConfigError(f"names: no task {name!r}{nearest(name, INSTRUCTIONS)}")
+    if seed < 1:
+        raise ConfigError(f"seed: got {seed}, expected at least 1: the package takes 0 for no seed")
     package()
     import gymnasium  # optional (extra `metaworld`), as is what is imported next
     from metaworld.evaluation import evaluation

@@ -158,6 +158,8 @@ class MetaWorldEnv:
 
         camera = self._cameras.get(self.name)
         if camera is None or camera.shape != (height, width):
+            if camera is not None:
+                camera.close()
             camera = self._cameras[self.name] = Camera(self._worlds[self.name], height, width)
         return camera.frame()
 
