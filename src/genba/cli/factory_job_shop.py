@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from genba.bench.results import commit, hardware
 from genba.machines.factory.fjsp.features import EMBODIMENT_ID, observe_situation
 from genba.machines.factory.fjsp.instance import Situation
 from genba.machines.factory.fjsp.measure import Propose, mean_gaps, measure, ways
+from genba.report.job_shops import FORMAT, VERSION
 from genba.runtime.bundle import Bundle
 from genba.runtime.engine import OnnxEngine
 from genba.runtime.policy import EnginePolicy
@@ -47,6 +50,9 @@ def job_shop(
     Console().print(table)
     if out is not None:
         result = {
+            "format": FORMAT,
+            "version": VERSION,
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "mean_gap_percent": gaps,
             "weights_digest": "" if opened is None else opened.weights_digest,
             "commit": commit(),
