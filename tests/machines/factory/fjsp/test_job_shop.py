@@ -71,11 +71,21 @@ def test_how_late_operations_could_start_is_counted_back_from_the_end():
     assert latest_starts(begin(SMALL), (np.array([0, 3, 0]), np.array([0, 0, 1]), 9)).tolist() == [4, 7, 4]
 
 
+def test_the_order_of_latest_starts_decodes_to_the_same_schedule_or_a_shorter_one():
+    for seed in range(8):
+        situation = begin(generate(seed))
+        plan = best_rule(situation)
+        again = decode(situation, *as_decision(situation, latest_starts(situation, plan), plan[1]))
+        assert again[2] <= plan[2]
+        # every operation as early as its job and machine allow, in the same order: nothing starts later
+        assert (again[0] <= plan[0]).all()
+
+
 def test_any_scores_give_a_schedule_without_fault_at_any_moment():
     rng = np.random.default_rng(0)
     for seed in range(12):
         shop = generate(seed)
-        start, machine, makespan = best_rule(shop)
+        start, machine, makespan = best_rule(begin(shop))
         situation = situation_at(shop, start, machine, now=makespan // 3)
         rows = situation.operations
         scores = rng.normal(size=len(rows)), 3 * rng.normal(size=(len(rows), shop.time.shape[1]))
@@ -100,7 +110,7 @@ def test_a_search_repeats_by_seed_is_never_worse_and_finds_the_best_of_a_small_s
     assert verify(SMALL, *search.plan[:2]) == search.plan[2] == 5
     for seed in range(4):
         shop = generate(seed)
-        rule = best_rule(shop)
+        rule = best_rule(begin(shop))
         found = []
         for _ in range(2):
             search = LocalSearch(begin(shop), rule, seed=seed)
@@ -112,7 +122,7 @@ def test_a_search_repeats_by_seed_is_never_worse_and_finds_the_best_of_a_small_s
 
 def test_a_search_of_what_is_left_touches_nothing_else():
     shop = generate(5)
-    start, machine, makespan = best_rule(shop)
+    start, machine, makespan = best_rule(begin(shop))
     situation = situation_at(shop, start, machine, now=makespan // 2)
     search = LocalSearch(situation, run_plan(situation, in_order(situation, start[situation.operations]), machine))
     search.run(5_000)
@@ -158,7 +168,7 @@ def test_doing_nothing_executes_the_best_rule_and_searching_is_better():
     while not step.terminated:
         step = env.step(None)
     outcome = judge(env.trace())
-    assert (outcome["share_of_best_rule"], outcome["makespan"]) == (1.0, best_rule(generate(8))[2])
+    assert (outcome["share_of_best_rule"], outcome["makespan"]) == (1.0, best_rule(begin(generate(8)))[2])
     taught = _run(env, JobShopExpert(env, num_moves=300), 8)
     assert taught["makespan"] < outcome["makespan"]
     assert 1.0 <= taught["over_lower_bound"] < outcome["over_lower_bound"]

@@ -19,7 +19,7 @@ import numba
 import numpy as np
 
 from genba.errors import SpecError
-from genba.machines.factory.fjsp.instance import JobShop, Situation, begin, mean_times
+from genba.machines.factory.fjsp.instance import JobShop, Situation, mean_times
 
 #: Name -> number of a rule: first in first out, shortest operation, most work remaining, most operations remaining.
 RULES = {"fifo": 0, "spt": 1, "mwkr": 2, "mopnr": 3}
@@ -138,14 +138,12 @@ def run_plan(situation: Situation, sequence: np.ndarray, machine: np.ndarray) ->
     return start, chosen, int(makespan)
 
 
-def run_rule(situation: Situation | JobShop, rule: str) -> Plan:
-    """Dispatch what is left, or a whole instance, by a rule of ``RULES``."""
-    if isinstance(situation, JobShop):
-        situation = begin(situation)
+def run_rule(situation: Situation, rule: str) -> Plan:
+    """Dispatch what is left by a rule of ``RULES``."""
     return _dispatched(RULES[rule], np.zeros(1), np.zeros(situation.shop.time.shape), 0.0, situation)
 
 
-def best_rule(situation: Situation | JobShop) -> Plan:
+def best_rule(situation: Situation) -> Plan:
     """Return the best of the four rules."""
     return min((run_rule(situation, rule) for rule in RULES), key=lambda found: found[2])
 

@@ -16,7 +16,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from genba.machines.factory.fjsp.decoder import Plan, best_rule
-from genba.machines.factory.fjsp.instance import JobShop
+from genba.machines.factory.fjsp.instance import JobShop, begin
 
 #: Between two looks at the CPU time, seconds.
 _LOOK_S = 0.005
@@ -34,7 +34,7 @@ def solve(shop: JobShop, *, limit_s: float, hint: Plan | None = None, seed: int 
         workers: threads of the solver.
     """
     began_s = time.process_time()
-    hint_start, hint_machine, horizon = hint or best_rule(shop)
+    hint_start, hint_machine, horizon = hint or best_rule(begin(shop))
     model = cp_model.CpModel()
     num_ops, num_machines = shop.time.shape
     start = [model.new_int_var(0, horizon, f"start_{i}") for i in range(num_ops)]
@@ -47,6 +47,7 @@ def solve(shop: JobShop, *, limit_s: float, hint: Plan | None = None, seed: int 
         literals.append([(m, model.new_bool_var(f"{i}_on_{m}")) for m in able])
         model.add_exactly_one(literal for _, literal in literals[i])
         model.add_hint(start[i], int(hint_start[i]))
+        model.add_hint(end[i], int(hint_start[i] + shop.time[i, hint_machine[i]]))
         for m, literal in literals[i]:
             length = int(shop.time[i, m])
             run = model.new_optional_interval_var(start[i], length, end[i], literal, f"run_{i}_{m}")
@@ -59,6 +60,7 @@ def solve(shop: JobShop, *, limit_s: float, hint: Plan | None = None, seed: int 
     for m, rows in enumerate(on):
         model.add_no_overlap([interval for _, _, interval in rows])
         model.add(makespan >= sum(int(shop.time[i, m]) * literal for i, literal, _ in rows))
+    model.add_hint(makespan, horizon)
     model.minimize(makespan)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers

@@ -21,8 +21,9 @@ from genba.machines.factory.fjsp.instance import Situation, mean_times
 #: Moves between two looks at the clock: a millisecond or two.
 _MOVES_PER_LOOK = 1000
 
-#: First and last temperature in mean processing times, chosen on training seeds.
-HOT, COLD = 0.3, 0.02
+#: First and last temperature in mean processing times, chosen on training seeds; from 0.08 to 0.3 and from 0.02 to 0.06 the
+#: makespans of 12 instances differ by 0.4 %.
+HOT, COLD = 0.15, 0.02
 
 
 @numba.njit(cache=True)

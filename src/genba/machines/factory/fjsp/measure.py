@@ -24,8 +24,8 @@ Propose = Callable[[Situation], tuple[np.ndarray, np.ndarray]]
 #: Decodings of one pass of a model, the first as it is.
 NUM_SAMPLES = 100
 
-#: First temperature of a search from a model's schedule, in mean processing times; chosen on training seeds.
-WARM = 0.15
+#: First temperature of a search from a model's schedule, in mean processing times.
+WARM = 0.08
 
 
 def ways(limits_s: Sequence[float], propose: Propose | None = None) -> dict[str, Callable[[JobShop], Plan]]:
@@ -35,8 +35,8 @@ def ways(limits_s: Sequence[float], propose: Propose | None = None) -> dict[str,
         limits_s: CPU seconds of searches, and of each of the solver's two workers. What a model needs is part of it.
         propose: a model's scores; None for none.
     """
-    found: dict[str, Callable[[JobShop], Plan]] = {rule: partial(run_rule, rule=rule) for rule in RULES}
-    found["best of 4"] = best_rule
+    found: dict[str, Callable[[JobShop], Plan]] = {rule: partial(_ruled, rule=rule) for rule in RULES}
+    found["best of 4"] = lambda shop: best_rule(begin(shop))
     for limit_s in limits_s:
         found[f"local search {limit_s:g} s"] = partial(_search, limit_s=limit_s)
     for limit_s in limits_s:
@@ -92,6 +92,10 @@ def mean_gaps(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
+def _ruled(shop: JobShop, *, rule: str) -> Plan:
+    return run_rule(begin(shop), rule)
+
+
 def _sampled(shop: JobShop, *, propose: Propose) -> Plan:
     situation = begin(shop)
     return sample_decode(situation, *propose(situation), num_samples=NUM_SAMPLES, seed=0)
@@ -100,7 +104,7 @@ def _sampled(shop: JobShop, *, propose: Propose) -> Plan:
 def _search(shop: JobShop, *, limit_s: float, propose: Propose | None = None) -> Plan:
     """Search from the best rule, or, cooler, from the best of a model's samples."""
     began_s = time.thread_time()
-    plan = best_rule(shop) if propose is None else _sampled(shop, propose=propose)
+    plan = best_rule(begin(shop)) if propose is None else _sampled(shop, propose=propose)
     search = LocalSearch(begin(shop), plan)
     left_s = limit_s - (time.thread_time() - began_s)
     if propose is None:

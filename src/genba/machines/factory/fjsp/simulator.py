@@ -15,7 +15,7 @@ from genba.errors import SimulatorError
 from genba.machines.factory.fjsp.decoder import Plan, best_rule, decode, sample_decode
 from genba.machines.factory.fjsp.features import EMBODIMENT_ID, channels, second
 from genba.machines.factory.fjsp.generator import generate
-from genba.machines.factory.fjsp.instance import JobShop, Situation, situation_at
+from genba.machines.factory.fjsp.instance import JobShop, Situation, begin, situation_at
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
@@ -40,7 +40,7 @@ class JobShopEnv:
     def reset(self, seed: int) -> Step:
         """Draw the instance of ``seed``; nothing has started, and the best rule's schedule is in force."""
         self._seed, self._shop, self._now_s = seed, generate(seed), 0.0
-        start, machine, _ = best_rule(self._shop)
+        start, machine, _ = best_rule(begin(self._shop))
         #: ``start`` and ``machine`` in force, int64 ``[operations]``
         self.start, self.machine = start, machine
         self._rule = start, machine
