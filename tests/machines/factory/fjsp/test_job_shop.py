@@ -153,11 +153,25 @@ def test_the_slack_shown_is_zero_somewhere_at_least_where_the_longest_job_is_the
     np.testing.assert_allclose(shown["machines"][:, 2] / unit, [3, 0], rtol=1e-5)
 
 
-def test_a_shop_that_is_too_large_for_the_model_is_refused_by_name():
-    many = JobShop(name="many", job=np.arange(600) // 5, time=np.ones((600, 2), np.int64))
-    with pytest.raises(SpecError, match=r"many: got 600 operations, factory/job-shop@1 has room for 512"):
-        observe_situation(begin(many))
-    check_observation(load_embodiment("factory/job-shop@1"), observe_situation(begin(SMALL)))
+@pytest.mark.parametrize(
+    ("num_operations", "per_job", "num_machines", "says"),
+    [
+        (513, 27, 2, "got 513 operations, factory/job-shop@1 has room for 512"),
+        (129, 1, 2, "got 129 jobs, factory/job-shop@1 has room for 128"),
+        (4, 2, 65, "got 65 machines, factory/job-shop@1 has room for 64"),
+    ],
+)
+def test_a_shop_that_is_too_large_for_the_model_is_refused_by_name(num_operations, per_job, num_machines, says):
+    time = np.ones((num_operations, num_machines), np.int64)
+    with pytest.raises(SpecError, match=f"many: {says}"):
+        observe_situation(begin(JobShop(name="many", job=np.arange(num_operations) // per_job, time=time)))
+
+
+def test_a_shop_that_just_fits_the_model_is_shown_whole():
+    time = np.ones((512, 64), np.int64)
+    shown = observe_situation(begin(JobShop(name="full", job=np.arange(512) // 4, time=time)))
+    check_observation(load_embodiment("factory/job-shop@1"), shown)
+    assert [len(shown.streams[name].sample(-1)) for name in ("operations", "machines", "jobs")] == [512, 64, 128]
 
 
 def test_doing_nothing_executes_the_best_rule_and_searching_is_better():

@@ -18,6 +18,9 @@ from genba.spec.units import to_ns
 
 EMBODIMENT_ID = "factory/job-shop@1"
 
+#: Columns of the relations beyond the instance's own machines and jobs are NaN.
+MAX_MACHINES, MAX_JOBS = 64, 128
+
 #: What an instance's mean processing time counts as, in seconds.
 MEAN_TIME_S = 3600.0
 
@@ -34,15 +37,17 @@ def observe_situation(situation: Situation, embodiment: Embodiment | None = None
         SpecError: more operations, machines or jobs than the embodiment has room for.
     """
     embodiment = embodiment or load_embodiment(EMBODIMENT_ID)
-    time_ns = to_ns(situation.now / second(situation.shop))
-    found = channels(situation)
+    open_jobs = int((situation.next_operation < situation.shop.first()[1:]).sum())
+    rows = {"operations": len(situation.operations), "machines": len(situation.free), "jobs": open_jobs}
     for channel in embodiment.entities:
-        if len(found[channel.name]) > channel.max_rows:
+        if rows[channel.name] > channel.max_rows:
             raise SpecError(
-                f"{situation.shop.name}: got {len(found[channel.name])} {channel.name}, {embodiment.id} has room for "
+                f"{situation.shop.name}: got {rows[channel.name]} {channel.name}, {embodiment.id} has room for "
                 f"{channel.max_rows}"
             )
-    return Observation(embodiment.id, time_ns, {name: ragged([time_ns], [rows]) for name, rows in found.items()})
+    time_ns = to_ns(situation.now / second(situation.shop))
+    samples = {name: ragged([time_ns], [values]) for name, values in channels(situation).items()}
+    return Observation(embodiment.id, time_ns, samples)
 
 
 def channels(situation: Situation) -> dict[str, np.ndarray]:
@@ -127,10 +132,8 @@ def _jobs(
 
 def _relations(situation: Situation, proposed: Plan, shortest: np.ndarray, unit: float) -> dict[str, np.ndarray]:
     shop, rows = situation.shop, situation.operations
-    embodiment = load_embodiment(EMBODIMENT_ID)
-    room = {channel.name: channel.max_rows for channel in embodiment.entities}
     num_machines = shop.time.shape[1]
-    times = np.full((len(rows), room["machines"]), np.nan, np.float32)
+    times = np.full((len(rows), MAX_MACHINES), np.nan, np.float32)
     times[:, :num_machines] = np.where(shop.time[rows] > 0, shop.time[rows] * unit, np.nan)
     proposal = np.full_like(times, np.nan)
     proposal[np.arange(len(rows)), proposed[1][rows]] = (proposed[0][rows] - situation.now) * unit
@@ -139,7 +142,7 @@ def _relations(situation: Situation, proposed: Plan, shortest: np.ndarray, unit:
     job_row = np.cumsum(is_open) - 1
     length = np.diff(shop.first())
     place = (np.arange(len(shop.job)) - shop.first()[shop.job]) / np.maximum(length[shop.job] - 1, 1)
-    part_of = np.full((len(rows), room["jobs"]), np.nan, np.float32)
+    part_of = np.full((len(rows), MAX_JOBS), np.nan, np.float32)
     part_of[np.arange(len(rows)), job_row[shop.job[rows]]] = place[rows]
     return {
         "processing_time": times,
