@@ -77,7 +77,7 @@ def measure(
         for name, make in compared.items():
             began_s = time.process_time()
             start, machine, _ = make(shop)
-            cpu_s[name] = round(time.process_time() - began_s, 4)
+            cpu_s[name] = round(time.process_time() - began_s, 6)
             makespan[name] = verify(shop, start.tolist(), machine.tolist())
         rows.append({"instance": shop.name, "best_known": bounds.get(shop.name), "makespan": makespan, "cpu_s": cpu_s})
     return rows
