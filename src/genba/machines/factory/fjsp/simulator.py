@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from genba.errors import SimulatorError
-from genba.machines.factory.fjsp.decoder import Plan, best_rule, decode, sample_decode
+from genba.machines.factory.fjsp.decoder import best_rule, decode
 from genba.machines.factory.fjsp.features import EMBODIMENT_ID, channels, second
 from genba.machines.factory.fjsp.generator import generate
 from genba.machines.factory.fjsp.instance import JobShop, Situation, begin, situation_at
@@ -26,20 +26,13 @@ from genba.spec.units import to_ns
 class JobShopEnv:
     """One job shop per episode."""
 
-    def __init__(self, *, num_samples: int = 1) -> None:
-        """Make an environment.
-
-        Args:
-            num_samples: 1 decodes a decision as it is; more decode it perturbed as well and keep the shortest
-                (``decoder.sample_decode``).
-        """
+    def __init__(self) -> None:
         self.embodiment = load_embodiment(EMBODIMENT_ID)
-        self.num_samples = num_samples
         self._shop: JobShop | None = None
 
     def reset(self, seed: int) -> Step:
         """Draw the instance of ``seed``; nothing has started, and the best rule's schedule is in force."""
-        self._seed, self._shop, self._now_s = seed, generate(seed), 0.0
+        self._shop, self._now_s = generate(seed), 0.0
         start, machine, _ = best_rule(begin(self._shop))
         #: ``start`` and ``machine`` in force, int64 ``[operations]``
         self.start, self.machine = start, machine
@@ -56,7 +49,9 @@ class JobShopEnv:
         """
         if action is not None:
             situation = self.situation()
-            start, machine, _ = self._decide(situation, action)
+            start, machine, _ = decode(
+                situation, np.asarray(action.choices["sequence"]), np.asarray(action.choices["machine"])
+            )
             rows = situation.operations
             self.start, self.machine = self.start.copy(), self.machine.copy()
             self.start[rows], self.machine[rows] = start[rows], machine[rows]
@@ -96,13 +91,6 @@ class JobShopEnv:
     def close(self) -> None:
         """Forget the episode."""
         self._shop = None
-
-    def _decide(self, situation: Situation, action: Action) -> Plan:
-        sequence = np.asarray(action.choices["sequence"])
-        machine = np.asarray(action.choices["machine"])
-        if self.num_samples > 1:
-            return sample_decode(situation, sequence, machine, num_samples=self.num_samples, seed=self._seed)
-        return decode(situation, sequence, machine)
 
     def _step(self) -> Step:
         situation = self.situation()
