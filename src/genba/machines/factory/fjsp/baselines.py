@@ -69,7 +69,7 @@ COMPARED = (*RULES, "best_of_4", "search_in_deadline")
 POLICIES: dict[str, Callable[[JobShopEnv], PlanPolicy]] = {
     **{rule: _policy(rule, partial(run_rule, rule=rule)) for rule in RULES},
     "best_of_4": _policy("best_of_4", best_rule),
-    # limited by moves, so that a seed repeats: at 100 operations 0.05 s
-    "search_in_deadline": _policy("search_in_deadline", partial(searched, num_moves=800)),
+    # limited by moves, so that a seed repeats: at 300 operations 0.15 CPU-s
+    "search_in_deadline": _policy("search_in_deadline", partial(searched, num_moves=500)),
     "local_search_1s": _policy("local_search_1s", partial(searched, budget_s=1.0)),
 }
