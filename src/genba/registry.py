@@ -40,6 +40,10 @@ _HELD_OUT: dict[str, str] = {
     "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
     "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
     "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
+    "vehicle/emergency-vehicle@1": "genba.machines.vehicle.tasks:EMERGENCY_VEHICLE",
+    "vehicle/signal-off@1": "genba.machines.vehicle.tasks:SIGNAL_OFF",
+    "vehicle/dense-priority-road@1": "genba.machines.vehicle.tasks:DENSE_PRIORITY_ROAD",
+    "vehicle/slippery-jaywalker@1": "genba.machines.vehicle.tasks:SLIPPERY_JAYWALKER",
     "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
 }

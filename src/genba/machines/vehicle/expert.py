@@ -21,7 +21,7 @@ from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import CENTRE_M, FRONT_M
 from genba.machines.vehicle.geometry import overlap
 from genba.machines.vehicle.path import SPACING_M
-from genba.machines.vehicle.simulator import GREEN, RED, VehicleEnv, World
+from genba.machines.vehicle.simulator import RED, YELLOW, VehicleEnv, World
 from genba.machines.vehicle.traffic import HEADING, KIND, LENGTH, SPEED, WIDTH, X, Y
 from genba.machines.vehicle.traffic_process import PERSON
 from genba.spec.action import Action, ActionChunk, single
@@ -95,7 +95,7 @@ def plan_acceleration(world: World, *, look_all: bool = False, forecast: bool = 
     ego = world.ego
     stop_m = np.inf
     distance_m = world.stop_line_m
-    if distance_m >= 0 and world.colour != GREEN:
+    if distance_m >= 0 and world.colour in (RED, YELLOW):
         can_stop = distance_m - STOP_GAP_M * 0.5 >= ego.speed_mps**2 / (2 * YELLOW_BRAKING_MPS2)
         if world.colour == RED or can_stop:
             stop_m = world.path.stop_m - STOP_GAP_M

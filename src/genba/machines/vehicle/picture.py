@@ -30,7 +30,7 @@ SUPERSAMPLING = 2
 GROUND, ROAD, MARKING, BUILDING = (226, 230, 224), (96, 100, 108), (200, 204, 210), (178, 170, 160)
 EGO, CAR, TRUCK, PERSON = (28, 110, 220), (236, 238, 240), (214, 190, 130), (240, 150, 20)
 RETURN, ROUTE = (230, 40, 120), (130, 180, 240)
-LIGHTS = {1: (220, 40, 40), 2: (240, 200, 30), 3: (40, 190, 80)}
+LIGHTS = {0: (120, 124, 130), 1: (220, 40, 40), 2: (240, 200, 30), 3: (40, 190, 80)}
 
 
 def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:

@@ -12,6 +12,7 @@ from functools import partial
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.oracle import Oracle
 from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
 from genba.machines.vehicle.verifier import METRICS, verify
@@ -28,6 +29,7 @@ INTERSECTION = Task(
         "gap_all": lambda env: GapExpert(env, name="gap_all", look_all=True),
         "idm": idm,
         "constant_speed": ConstantSpeed,
+        "oracle": Oracle,
     },
     expert="gap",
     baselines=("constant_speed", "idm"),
@@ -61,4 +63,8 @@ def _held_out(condition: Condition) -> Task:
     STOPPED_IN_BOX,
     LOW_FRICTION,
     WRONG_WAY_CYCLIST,
+    EMERGENCY_VEHICLE,
+    SIGNAL_OFF,
+    DENSE_PRIORITY_ROAD,
+    SLIPPERY_JAYWALKER,
 ) = (_held_out(condition) for condition in CONDITIONS)
