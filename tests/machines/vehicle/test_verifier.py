@@ -39,8 +39,12 @@ def test_a_car_put_on_the_ego_is_a_collision_and_one_beside_it_is_not(trace):
         side = sideways_m * np.array([-np.sin(heading), np.cos(heading)])
         along = 1.4 * np.array([np.cos(heading), np.sin(heading)])
         tampered["objects"][at, 1:] = [0, *(np.array([x, y]) + along + side), heading, 0.0, 4.5, 1.8]
-        assert verify(tampered)["collided"] == collided
-        assert verify(tampered)["success"] == 1.0 - collided
+        outcome = verify(tampered)
+        assert outcome["collided"] == collided and outcome["success"] == 1.0 - collided
+        # Whose speed is 0 is hit by whoever moves: the car's fault, no PDM score, and 0.6 of CARLA's.
+        assert outcome["at_fault"] == collided and outcome["not_at_fault"] == 0.0
+        assert (outcome["pdm_score"] == 0.0) == bool(collided)
+        assert outcome["driving_score"] == pytest.approx(outcome["route_completion"] * (0.6 if collided else 1.0))
 
 
 def test_crossing_while_the_light_is_red_counts(trace):
