@@ -12,6 +12,7 @@ from functools import partial
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.lidar_planner import LidarPlanner, lidar_idm
 from genba.machines.vehicle.oracle import Oracle
 from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
@@ -29,6 +30,8 @@ INTERSECTION = Task(
         "gap_all": lambda env: GapExpert(env, name="gap_all", look_all=True),
         "idm": idm,
         "constant_speed": ConstantSpeed,
+        "lidar_idm": lidar_idm,
+        "lidar_gap": LidarPlanner,
         "oracle": Oracle,
     },
     expert="gap",
