@@ -57,12 +57,14 @@ class LidarPlanner:
         telemetry, route = observation.streams.get("telemetry"), observation.streams.get("route")
         if telemetry is None or route is None:
             return self._answer(observation, STOPPING_MPS2)
-        self._look(observation, telemetry)
         facts, speed_mps = route.values[-1].astype(np.float64), max(float(telemetry.values[-1, 0]), 0.0)
+        if not (np.isfinite(facts).all() and np.isfinite(telemetry.values[-1]).all()):
+            return self._answer(observation, STOPPING_MPS2)
+        self._look(observation, telemetry)
         stop_line_m, lateral_m = facts[STOP_LINE], facts[LATERAL]
         path = path_ahead(facts)
         signal = observation.streams.get("signal")
-        colour = DARK if signal is None else round(float(signal.values[-1, 0]))
+        colour = DARK if signal is None or np.isnan(signal.values[-1, 0]) else round(float(signal.values[-1, 0]))
         stop_m = np.inf
         if stop_line_m >= 0 and must_stop(colour, stop_line_m, speed_mps):
             stop_m = stop_line_m + FRONT_M - STOP_GAP_M
@@ -85,7 +87,7 @@ class LidarPlanner:
         is_new = new_ns > self._swept_ns
         pose_at_sweep = self._pose.copy()
         for time_ns, (speed_mps, _, yaw_rate, _) in zip(telemetry.times_ns.tolist(), telemetry.values, strict=True):
-            if self._time_ns is None or time_ns <= self._time_ns:
+            if self._time_ns is None or time_ns <= self._time_ns or not math.isfinite(speed_mps + yaw_rate):
                 self._time_ns = time_ns if self._time_ns is None else self._time_ns
                 continue
             dt_s = (time_ns - self._time_ns) / 1e9
@@ -99,6 +101,7 @@ class LidarPlanner:
         assert sweeps is not None
         self._swept_ns = new_ns
         points = sweeps.sample(-1)[:, :2].astype(np.float64)
+        points = points[np.isfinite(points).all(axis=1)]
         # The driver counts columns from straight ahead; cut the ring behind the car instead, where nobody is followed.
         points = points[np.argsort(np.arctan2(points[:, 1], points[:, 0]), kind="stable")]
         x, y, heading = pose_at_sweep
