@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import toy
 
+from genba.config import read_toml_text
 from genba.guard import for_embodiment
 from genba.spec.action import Action
-from genba.spec.observation import observe
+from genba.spec.embodiment import Embodiment
+from genba.spec.observation import Observation, observe
 from genba.spec.protocols import Guard
+from genba.spec.streams import dense
 
 
 def test_reasons_add_up_along_the_chain_and_an_expert_needs_few():
@@ -32,3 +35,15 @@ def test_choices_pass_through_a_chain_of_a_machine_without_continuous_actions():
     verdict = for_embodiment(toy.LINES_FACTS).check(chunk.at(0), observation)
     assert verdict.reasons == ()
     assert set(verdict.action.choices) == {"next_order", "line_for_order"}
+
+
+def test_a_blind_machine_holds_what_was_sent_and_not_what_was_proposed():
+    facts = toy.CART_TOML.replace("rate_limit = 100.0", 'rate_limit = 100.0\non_fault = "hold"\nsafe = 0.0')
+    guard = for_embodiment(read_toml_text(facts, Embodiment, where="test"))
+    seen = Observation("toy/cart@1", 0, {"cart": dense([0], [[0.0, 0.0]]), "goal": dense([0], [[0.0]])})
+    sent = [guard.check(Action(np.array([force_n], np.float32)), seen).action for force_n in (0.0, 9.0)]
+    # 100 N/s at a period of 0.05 s: 5 N of the 9 that were proposed
+    assert [action.continuous[0] for action in sent] == [0.0, 5.0]
+    blind = guard.check(Action(np.array([9.0], np.float32)), Observation("toy/cart@1", 10**9, {}))
+    assert "all:stale" in blind.reasons
+    assert blind.action.continuous[0] == 5.0

@@ -12,9 +12,10 @@ pytest.importorskip("rerun")
 from pathlib import Path
 
 from random_episodes import random_episode
+from recordings import column, read_back
 
 from genba.data.vault import Vault
-from genba.report.rerun_view import TIMELINE, blueprint, load_rerun, quiet, write_recording
+from genba.report.rerun_view import blueprint, load_rerun, quiet, write_recording
 from genba.spec.embodiment import load_embodiment
 
 EVERYTHING = load_embodiment(Path(__file__).parents[1] / "model" / "everything.toml")
@@ -29,27 +30,6 @@ def saved(tmp_path_factory):
     shard = vault.shard(vault.entries()[0])
     write_recording(folder / "episode.rrd", EVERYTHING, shard)
     return shard, read_back(folder / "episode.rrd")
-
-
-def read_back(path):
-    load_rerun()
-    from rerun.chunk import RrdReader
-
-    chunks = {}
-    for chunk in RrdReader(path).stream().to_chunks():
-        if not chunk.is_static:
-            chunks.setdefault(str(chunk.entity_path).lstrip("/"), []).append(chunk.to_record_batch())
-    return chunks
-
-
-def column(batches, ending):
-    """(times int64 [samples], list of each sample's values) of the component whose name ends so."""
-    times, values = [], []
-    for batch in batches:
-        name = next(n for n in batch.schema.names if n.endswith(ending))
-        times.append(batch.column(TIMELINE).cast("int64").to_numpy())
-        values += batch.column(name).to_pylist()
-    return np.concatenate(times), values
 
 
 def test_every_number_is_there_at_its_own_time(saved):

@@ -109,9 +109,9 @@ def is_policy(task: Task, policy: str) -> bool:
 
 
 class Runner:
-    """Runs a job's seeds on one machine, one after the other."""
+    """Runs a job's seeds on one machine, one after the other; ``recorder`` records them in place of the usual one."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, recorder: Recorder | None = None) -> None:
         self.job = job
         self.task = find_task(job.task)
         self.env = self.task.make_env()
@@ -128,7 +128,7 @@ class Runner:
         # who acts and labels is asked once: an expert's plan may have taken a long search
         teacher = policy if job.labeller == job.policy else None
         self._labeller = teacher or (self.task.policies[job.labeller](self.env) if job.labeller else None)
-        self._recorder = Recorder(self.task.embodiment) if job.record_as else None
+        self._recorder = recorder or (Recorder(self.task.embodiment) if job.record_as else None)
 
     def run(self, seed: int) -> Done:
         """Run one seed and let the task's verifier judge it.

@@ -50,6 +50,7 @@ def run(
     mask_channel: Annotated[
         list[str] | None, typer.Option(help="A channel that the policy is not shown; may be given several times.")
     ] = None,
+    name: Annotated[str | None, typer.Option(help="What the result calls the policy; by default its own name.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
     trust: TrustOption = None,
 ) -> None:
@@ -64,6 +65,7 @@ def run(
         seeds=seeds,
         workers=workers,
         keep=[seeds[0]] if pictures else [],
+        name=name,
         enforce_deadline=deadline,
         flow_steps=flow_steps,
         masked=mask_channel or (),

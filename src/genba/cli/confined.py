@@ -44,7 +44,7 @@ from genba.trust.sandbox.support import missing
 #: options. After a word: "<" a path to read, ">" a folder to write, made where there is none, "^" a file or folder to make or
 #: replace, whose parent must be written for that; "!" an option without a value. What has no sign is no path.
 COMMANDS: dict[str, str] = {
-    "demo": "--out> --quick! --processes",
+    "demo": "--out> --quick! --long! --processes",
     "data import": "PATH< --vault> --dbc< --reader --option -o --owner --dataset --site --jurisdiction --agreement --frames "
     "--workers --ray! --dry-run! --stop-on-error!",
     "data formats": "",
@@ -62,10 +62,11 @@ COMMANDS: dict[str, str] = {
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
     "bundle show": "PATH<",
-    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --pictures>",
+    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --name --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
+    "machine watch": "TASK --policy< --seed --save^ --speed",
     "report page": "RUN_DIR> --out^ --open!",
     "report readme": "",
     "report stores": "",
@@ -79,7 +80,7 @@ UNCONFINED = ("trust", "audit", "plan", "factory")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
-_ON_MACHINES = ("bench run", "bundle check", "bundle show")
+_ON_MACHINES = ("bench run", "machine watch", "bundle check", "bundle show")
 #: what torchrun tells its ranks
 _TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given
@@ -153,7 +154,9 @@ def enter(arguments: Sequence[str], command: Sequence[str] | None = None) -> lis
         # Development's override: the process outside has said that nothing is enforced, and written it down.
         return arguments
     if words.command == "demo" and not given:
-        out = Path(words.option("--out") or default_out(is_quick="--quick" in words.flags))
+        out = Path(
+            words.option("--out") or default_out(is_quick="--quick" in words.flags, is_long="--long" in words.flags)
+        )
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         words = dataclasses.replace(words, paths=((">", str(out)),))
         sys.exit(run_confined(demo_trust(out), words, command))

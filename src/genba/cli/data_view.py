@@ -31,7 +31,7 @@ def view(
     """
     kept, console = Vault.open(vault, purpose=purpose), Console()
     entry = kept.entry(episode)
-    if save is None and not _has_display():
+    if save is None and not has_display():
         save = Path(f"{file_name(entry.episode_id)}.rrd")
     if save is not None:
         if save.suffix != ".rrd":
@@ -52,5 +52,6 @@ def _write(vault: Vault, episode: str, path: Path) -> None:
     write_recording(path, vault.embodiment(entry.embodiment_id), vault.shard(entry))
 
 
-def _has_display() -> bool:
+def has_display() -> bool:
+    """Say whether a window can be opened here."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -70,6 +70,8 @@ class Plan:
     correct_at: tuple[int, ...]
     steps: int
     shares: Mapping[str, Share] = field(default_factory=dict)
+    #: wall time that it is meant to take on two cores
+    budget_s: float = 900.0
     #: one sentence per thing that is smaller than a measurement for publication would have it
     cut_short: tuple[str, ...] = ()
 
@@ -105,6 +107,20 @@ FULL = Plan(
         ),
     },
 )
+LONG = Plan(
+    name="long",
+    recipe="tiny",
+    correct_at=(300, 900, 1800),
+    steps=5400,
+    budget_s=4500.0,
+    shares={
+        "arm/grip@1": dataclasses.replace(FULL.shares["arm/grip@1"], demonstrations=400, corrections=150),
+        "vehicle/intersection@1": dataclasses.replace(
+            FULL.shares["vehicle/intersection@1"], demonstrations=240, corrections=150
+        ),
+        "factory/shortage@1": dataclasses.replace(FULL.shares["factory/shortage@1"], demonstrations=240, batch=4),
+    },
+)
 QUICK = Plan(
     name="quick",
     recipe="debug",
@@ -124,14 +140,22 @@ QUICK = Plan(
 @app.callback(invoke_without_command=True)
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run, by default demo-run or demo-run-quick; it is gone on with.")
+        Path | None,
+        typer.Option(
+            help="Folder of the run, by default demo-run, demo-run-quick or demo-run-long; it is gone on with."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few minutes: every stage, nothing learnt.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="An hour and a quarter: more of everything, for a model worth keeping.")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes that simulate and train.")] = 2,
 ) -> None:
     """Do the whole job: about a quarter of an hour on two cores; interrupt it and start it again as you like."""
-    plan = QUICK if quick else FULL
-    out = out or default_out(is_quick=quick)
+    if quick and long:
+        raise ConfigError("--quick, --long: got both, expected at most one")
+    plan = QUICK if quick else LONG if long else FULL
+    out = out or default_out(is_quick=quick, is_long=long)
     run = _Run(plan, out, processes)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("Collect demonstrations", run.collect_demonstrations),
@@ -163,7 +187,7 @@ class _Run:
         #: the same folder serves the simulated machines, which stand where the demo runs
         self._machine = self.trust.path if self.trust else None
         out.mkdir(parents=True, exist_ok=True)
-        path, command = out / "run.json", "genba demo" + (" --quick" if plan is QUICK else "")
+        path, command = out / "run.json", "genba demo" + ("" if plan is FULL else f" --{plan.name}")
         self.record = (
             RunRecord.read(path)
             if path.is_file()
@@ -173,7 +197,7 @@ class _Run:
                 commit=commit(),
                 preset=plan.recipe,
                 hardware=hardware(),
-                budget_s=900.0,
+                budget_s=plan.budget_s,
                 cut_short=plan.cut_short,
             )
         )

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("genba.cli.train", "Train one model on everything in a vault; resume; show the recipes."),
     "bundle": ("genba.cli.bundle", "Export a checkpoint to what runs on a machine; check a bundle."),
     "bench": ("genba.cli.bench", "Drive a machine with a policy in closed loop and keep the result."),
+    "machine": ("genba.cli.machine", "Watch a machine at work, live or as a recording."),
     "factory": ("genba.cli.factory", "Run a factory floor, re-sequence one, ask what would happen if."),
     "report": ("genba.cli.report", "Make one HTML page of everything that was measured."),
     "trust": ("genba.cli.trust", "Run a command that reaches what it may and nothing else; see what it tried."),
@@ -32,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 #: nouns whose commands ask owners' agreements: each ends with a signed head over the answers
-DECIDING = ("demo", "data", "train", "bench")
+DECIDING = ("demo", "data", "train", "bench", "machine")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -38,4 +38,5 @@ def for_embodiment(embodiment: Embodiment) -> Guard:
 
     Limits come last, so that no other guard's answer escapes them.
     """
-    return GuardChain([StalenessGuard(embodiment), ChoiceGuard(embodiment), LimitGuard(embodiment)])
+    limits = LimitGuard(embodiment)
+    return GuardChain([StalenessGuard(embodiment, limits=limits), ChoiceGuard(embodiment), limits])

@@ -42,6 +42,11 @@ class LimitGuard:
         """Forget the last action."""
         self._last = None
 
+    @property
+    def last_sent(self) -> np.ndarray | None:
+        """What was sent last: float64 ``[dimension]``; None before there was anything."""
+        return self._last
+
     def check(self, action: Action, observation: Observation) -> Verdict:
         """Pass or bound one action.
 

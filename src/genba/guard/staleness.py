@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from genba.guard.limits import fault_action
+from genba.guard.limits import LimitGuard, fault_action
 from genba.spec.action import Action
 from genba.spec.embodiment import Embodiment
 from genba.spec.observation import Observation
@@ -33,10 +33,17 @@ class StalenessGuard:
     A channel is stale when its newest sample is older than ``max_periods`` of its own sample periods or of control
     periods, whichever is longer, unless its facts allow a longer silence. Reasons read ``"<channel>:stale"``,
     ``"<channel>:nan"``, ``"<channel>:stuck"``, ``"<channel>:empty"``, ``"<channel>:back"`` and ``"all:stale"``.
+
+    Args:
+        embodiment: the machine.
+        limits: the guard that comes last and so knows what was sent; what is held on a fault is that. None where nothing
+            comes after this guard.
+        max_periods: sample periods that a channel may be silent.
     """
 
-    def __init__(self, embodiment: Embodiment, *, max_periods: float = 5.0) -> None:
+    def __init__(self, embodiment: Embodiment, *, limits: LimitGuard | None = None, max_periods: float = 5.0) -> None:
         self.embodiment = embodiment
+        self._limits = limits
         self._max_age_ns: dict[str, int] = {}
         for channel in (*embodiment.telemetry, *embodiment.camera, *embodiment.points, *embodiment.entities):
             if channel.rate_hz > 0:
@@ -54,7 +61,7 @@ class StalenessGuard:
     def reset(self) -> None:
         """Forget when each channel spoke; one that has never spoken counts from the first check."""
         self._newest_ns: dict[str, int] = {}
-        self._last: Action | None = None
+        self._last: np.ndarray | None = None
         self._num_points: dict[str, int] = {}
 
     def check(self, action: Action, observation: Observation) -> Verdict:
@@ -78,10 +85,10 @@ class StalenessGuard:
         if wrong or "all:stale" in reasons or needed & {*stale, *observation.went_back}:
             continuous = action.continuous
             if continuous is not None:
-                last = self._last.continuous if self._last is not None else None
+                last = self._last if self._limits is None else self._limits.last_sent
                 continuous = fault_action(self.embodiment, observation, last)
             action = replace(action, continuous=continuous, choices={})
-        self._last = action
+        self._last = action.continuous
         return Verdict(action, tuple(reasons))
 
     def _wrong_sweep(self, observation: Observation, name: str) -> list[str]:

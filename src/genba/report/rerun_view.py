@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -91,8 +91,8 @@ def load_rerun() -> tuple[ModuleType, ModuleType]:
     return rerun, rerun.blueprint
 
 
-def blueprint(embodiment: Embodiment, streams: list[str]) -> Any:
-    """Lay a machine out: cameras and space on the left, on the right a plot per channel and unit, actions below."""
+def blueprint(embodiment: Embodiment, streams: list[str], *, num_pictures: int = 0) -> Any:
+    """Lay a machine out: cameras and space on the left, on the right a plot per channel and unit, actions and pictures below."""
     _, rrb = load_rerun()
     left = [rrb.Spatial2DView(origin=_place(c), name=c.name) for c in embodiment.camera if c.name in streams]
     if embodiment.points or any(_places(c) for c in embodiment.entities):
@@ -109,8 +109,9 @@ def blueprint(embodiment: Embodiment, streams: list[str]) -> Any:
     documents = rrb.Tabs(
         rrb.TextDocumentView(origin="/episode", name="episode"),
         *([rrb.TextDocumentView(origin="/instruction", name="instruction")] if embodiment.instruction else []),
+        *(rrb.Spatial2DView(origin=f"/pictures/{i}", name=f"picture {i + 1}") for i in range(num_pictures)),
     )
-    right = rrb.Vertical(rrb.Grid(*plots) if plots else documents, documents, row_shares=[5, 1])
+    right = rrb.Vertical(rrb.Grid(*plots) if plots else documents, documents, row_shares=[5, 2 if num_pictures else 1])
     body = rrb.Horizontal(rrb.Vertical(*left), right, column_shares=[2, 3]) if left else right
     return rrb.Blueprint(body, rrb.TimePanel(timeline=TIMELINE))
 
@@ -128,50 +129,70 @@ def _log_episode(rr: ModuleType, recording: Any, embodiment: Embodiment, shard: 
             matrix = np.array(numbers[:12]).reshape(3, 4)
             place = rr.Transform3D(translation=matrix[:, 3], mat3x3=matrix[:, :3])
             recording.log(f"world/{child}", place, static=True)
-    channels = {channel.name: channel for channel in (*embodiment.channels, *embodiment.relation)}
+    name_lines(rr, recording, embodiment, shard.streams)
+    cameras = {channel.name: channel for channel in embodiment.camera}
     for name, stored in shard.streams.items():
-        channel = channels.get(name)
-        if isinstance(channel, CameraChannel):
-            if stored.codec in JPEGS.values() and stored.samples_per_block == 1:
-                blobs = stored.blocks(0, stored.num_blocks)
-                columns = rr.EncodedImage.columns(blob=blobs, media_type=["image/jpeg"] * len(blobs))
-            else:
-                frames = stored.decode().values
-                form = rr.components.ImageFormat(
-                    channel.width, channel.height, color_model="RGB", channel_datatype="U8"
-                )
-                columns = rr.Image.columns(buffer=frames.reshape(len(frames), -1), format=[form] * len(frames))
-            recording.send_columns(_place(channel), [_times(rr, stored.times_ns)], columns)
-            continue
-        stream = stored.decode()
-        if isinstance(channel, PointsChannel):
-            _log_points(rr, recording, channel, stream)
-        elif isinstance(channel, TelemetryChannel | EntitiesChannel):
-            folder = "telemetry" if isinstance(channel, TelemetryChannel) else "entities"
-            _log_numbers(rr, recording, f"{folder}/{name}", channel.dimensions, stream)
-            if isinstance(channel, EntitiesChannel) and (places := _places(channel)):
-                positions = np.nan_to_num(stream.values[:, list(places)])
-                positions = np.pad(positions, ((0, 0), (0, 3 - len(places))))
-                columns = rr.Points3D.columns(positions=positions).partition(_lengths(stream))
-                recording.send_columns(_place(channel), [_times(rr, stream.times_ns)], columns)
-        elif name in (ACTION, LABEL):
-            _log_numbers(rr, recording, name, embodiment.action.continuous, stream)
+        if name in cameras and stored.codec in JPEGS.values() and stored.samples_per_block == 1:
+            blobs = stored.blocks(0, stored.num_blocks)
+            columns = rr.EncodedImage.columns(blob=blobs, media_type=["image/jpeg"] * len(blobs))
+            recording.send_columns(_place(cameras[name]), [_times(rr, stored.times_ns)], columns)
         else:
-            path = f"relations/{name}" if channel is not None else name.replace(".", "/")
-            width = int(np.prod(stream.values.shape[1:], dtype=np.int64))
-            columns = rr.Scalars.columns(scalars=stream.values.ravel()).partition(_lengths(stream) * width)
-            recording.send_columns(path, [_times(rr, stream.times_ns)], columns)
+            log_stream(rr, recording, embodiment, name, stored.decode())
+
+
+def name_lines(rr: ModuleType, recording: Any, embodiment: Embodiment, streams: Iterable[str]) -> None:
+    """Name every plotted number of these streams with its unit."""
+    for name, folders, group in _groups(embodiment):
+        for folder in folders:
+            if folder in streams or (folder not in (ACTION, LABEL) and name in streams):
+                for dimension in group:
+                    line = rr.SeriesLines(names=[f"{dimension.name} ({dimension.unit})"])
+                    recording.log(f"{folder}/{dimension.name}", line, static=True)
+
+
+def log_stream(rr: ModuleType, recording: Any, embodiment: Embodiment, name: str, stream: Stream) -> None:
+    """Log samples of one stream, an episode's or those since the last control step, at their own times.
+
+    Args:
+        rr: what ``load_rerun`` returned.
+        recording: a ``RecordingStream`` of it.
+        embodiment: whose stream it is; a stream that it does not name (a choice's scores) is logged as numbers.
+        name: the stream.
+        stream: its samples.
+    """
+    channels = {channel.name: channel for channel in (*embodiment.channels, *embodiment.relation)}
+    channel = channels.get(name)
+    if isinstance(channel, CameraChannel):
+        form = rr.components.ImageFormat(channel.width, channel.height, color_model="RGB", channel_datatype="U8")
+        frames = stream.values.reshape(len(stream), -1)
+        columns = rr.Image.columns(buffer=frames, format=[form] * len(frames))
+        recording.send_columns(_place(channel), [_times(rr, stream.times_ns)], columns)
+    elif isinstance(channel, PointsChannel):
+        _log_points(rr, recording, channel, stream)
+    elif isinstance(channel, TelemetryChannel | EntitiesChannel):
+        folder = "telemetry" if isinstance(channel, TelemetryChannel) else "entities"
+        _log_numbers(rr, recording, f"{folder}/{name}", channel.dimensions, stream)
+        if isinstance(channel, EntitiesChannel) and (places := _places(channel)):
+            positions = np.nan_to_num(stream.values[:, list(places)])
+            positions = np.pad(positions, ((0, 0), (0, 3 - len(places))))
+            columns = rr.Points3D.columns(positions=positions).partition(_lengths(stream))
+            recording.send_columns(_place(channel), [_times(rr, stream.times_ns)], columns)
+    elif name in (ACTION, LABEL):
+        _log_numbers(rr, recording, name, embodiment.action.continuous, stream)
+    else:
+        path = f"relations/{name}" if channel is not None else name.replace(".", "/")
+        width = int(np.prod(stream.values.shape[1:], dtype=np.int64))
+        columns = rr.Scalars.columns(scalars=stream.values.ravel()).partition(_lengths(stream) * width)
+        recording.send_columns(path, [_times(rr, stream.times_ns)], columns)
 
 
 def _log_numbers(
     rr: ModuleType, recording: Any, path: str, dimensions: tuple[Dimension | ActionDimension, ...], stream: Stream
 ) -> None:
-    """Log one entity per dimension, named with its unit; a ragged stream gives one number per row."""
+    """Log one entity per dimension; a ragged stream gives one number per row."""
     for i, dimension in enumerate(dimensions):
         columns = rr.Scalars.columns(scalars=stream.values[:, i].astype(np.float64)).partition(_lengths(stream))
         recording.send_columns(f"{path}/{dimension.name}", [_times(rr, stream.times_ns)], columns)
-        name = f"{dimension.name} ({dimension.unit})"
-        recording.log(f"{path}/{dimension.name}", rr.SeriesLines(names=[name]), static=True)
 
 
 def _log_points(rr: ModuleType, recording: Any, channel: PointsChannel, stream: Stream) -> None:

@@ -73,13 +73,37 @@ def test_native_client_of_an_object_store_reaches_it_without_the_sandbox_and_not
     assert f"{host}:{port}" in {one["address"] for one in refused}
 
 
+#: by these onnxruntime knows a machine that builds and tests, and stays silent there by itself
+BUILD_MACHINES = [
+    "CI",
+    "TF_BUILD",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "CIRCLECI",
+    "TRAVIS",
+    "JENKINS_URL",
+    "CODEBUILD_BUILD_ID",
+    "BUILDKITE",
+    "TEAMCITY_VERSION",
+    "APPVEYOR",
+    "BITBUCKET_BUILD_NUMBER",
+]
+
+
 def test_what_drives_a_bundle_reports_to_nobody(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     # onnxruntime that may report to its maker says within that it cannot keep an identifier of this computer.
-    said = {}
+    said, switch = {}, {}
     # Whoever imported genba.runtime before has switched it off for every child as well.
-    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    silent = {"ORT_DISABLE_TELEMETRY", *BUILD_MACHINES}
+    environment = {name: value for name, value in os.environ.items() if name not in silent}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     for name, first in {"plain": "", "ours": "import genba.runtime.engine; "}.items():
-        command = [sys.executable, "-c", f"{first}import onnxruntime"]
+        program = f"{first}import onnxruntime, os; print(os.environ.get('ORT_DISABLE_TELEMETRY'))"
+        command = [sys.executable, "-c", program]
         assert run_sandboxed(command, Policy(), tmp_path / name, sync="end", environment=environment) == 0
-        said[name] = "telemetry" in capfd.readouterr().err
-    assert said == {"plain": True, "ours": False}
+        switch[name], errors = capfd.readouterr()
+        said[name] = "telemetry" in errors
+    assert switch == {"plain": "None\n", "ours": "1\n"}
+    assert not said["ours"]
+    if not said["plain"]:
+        pytest.skip("not a probe on this computer: onnxruntime that may report does not try to")

@@ -1,16 +1,17 @@
 """What the arm's sensors make of the truth: noise, delay, and a pad that feels nothing.
 
 A sample bears the time at which it was measured and comes when its delay has passed. ``SENSING`` is that of
-``arm/panda-grip@1``: every sensor has noise and a delay. Read next: ``simulator``.
+``arm/panda-grip@1``: every sensor has noise and a delay, and reads nothing beyond the range that the machine's facts state. Read next: ``simulator``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from genba.spec.embodiment import TelemetryChannel
 from genba.spec.streams import Stream, dense
 from genba.spec.units import MILLISECOND_NS
 
@@ -47,9 +48,14 @@ class Sensors:
     Args:
         sensing: noise and delays.
         noise_factor: multiplies every standard deviation.
+        channels: whose ranges are what the sensors can read; a truth beyond (fingers pressed past closed) reads as the end.
     """
 
-    def __init__(self, sensing: Sensing, noise_factor: float) -> None:
+    def __init__(self, sensing: Sensing, noise_factor: float, channels: Sequence[TelemetryChannel]) -> None:
+        self._range = {
+            c.name: (np.array([d.low for d in c.dimensions]), np.array([d.high for d in c.dimensions]))
+            for c in channels
+        }
         self._force_noise_n = sensing.force_noise_n * noise_factor
         self._noise = {name: noise_factor * np.array(std) for name, std in sensing.noise.items()}
         self._delay_ns = {name: delay * MILLISECOND_NS for name, delay in sensing.delay_ms.items()}
@@ -93,4 +99,5 @@ class Sensors:
         return streams
 
     def _keep(self, name: str, time_ns: int, values: np.ndarray) -> None:
-        self._waiting.setdefault(name, []).append((time_ns, values))
+        low, high = self._range[name]
+        self._waiting.setdefault(name, []).append((time_ns, np.clip(values, low, high)))

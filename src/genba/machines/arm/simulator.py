@@ -65,7 +65,7 @@ class GripEnv:
         self.condition = condition
         self.embodiment = load_embodiment("arm/panda-grip@1")
         self._feels_pose = any(channel.name == "pose" for channel in self.embodiment.telemetry)
-        self._sensors = Sensors(SENSING, condition.noise_factor)
+        self._sensors = Sensors(SENSING, condition.noise_factor, self.embodiment.telemetry)
         model, self._ids, self._way = scene.compiled()
         self._model = copy.deepcopy(model)
         scene.set_grip_lag(self._model, condition.lag_factor * scene.GRIP_LAG_S)

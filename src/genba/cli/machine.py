@@ -1,0 +1,89 @@
+"""``genba machine``: look at a machine at work."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from genba import registry
+from genba.bench.rollout import check_passport, check_request
+from genba.bench.worker import Job, Runner
+from genba.cli.data_view import has_display
+from genba.cli.trust_option import TrustOption
+from genba.errors import ConfigError, DataError
+from genba.report.live_view import LiveRecorder, start_viewer
+from genba.runtime.bundle import Bundle
+
+app = typer.Typer(no_args_is_help=True, help="Look at a machine at work.")
+
+
+@app.callback()
+def machine() -> None:
+    """Look at a machine at work."""
+
+
+@app.command()
+def watch(
+    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'.")],
+    policy: Annotated[str, typer.Option(help="One of the task's policies, or the folder of a bundle.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="The world; by default the first frozen test seed.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the recording here (.rrd) instead of showing it live.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.01, help="Machine seconds per second on the screen.")] = 1.0,
+    trust: TrustOption = None,
+) -> None:
+    """Watch one episode in Rerun while it happens: sensors, points, actions, what the guard did, and how it ended.
+
+    Without a display the recording is saved beside you and the command that opens it is printed. Rerun's usage reports are
+    off in everything that is started here.
+    """
+    console, found = Console(), registry.task(task)
+    seed = found.test_seeds[0] if seed is None else seed
+    if seed not in found.test_seeds and seed not in found.train_seeds:
+        raise ConfigError(f"{task}: seed: got {seed}, expected a train seed or one of the frozen test seeds")
+    check_request(found, policy, [seed])
+    bundle = None if policy in found.policies else Bundle.read(policy, found.embodiment)
+    if bundle is not None:
+        check_passport(found, bundle, trust)
+    if save is None and not has_display():
+        save = Path(f"{task.replace('/', '-')}-{Path(policy).name}-{seed}.rrd")
+    if save is not None and save.suffix != ".rrd":
+        raise DataError(f"{save}: got a name that ends in {save.suffix!r}, expected .rrd, by which Rerun knows it")
+    name = "model" if bundle else policy
+    job = Job(
+        task=task,
+        policy=policy,
+        policy_name=name,
+        record_as="watch",
+        keep=frozenset([seed]),
+        enforce_deadline=bool(bundle),
+        trust=str(trust or ""),
+    )
+    viewer, port = (None, 0) if save else start_viewer()
+    recorder = LiveRecorder(found.embodiment, path=save, port=port, speed=0.0 if save else speed)
+    try:
+        runner = Runner(job, recorder=recorder)
+        try:
+            done = runner.run(seed)
+        finally:
+            runner.close()
+        lines = [f"# {task} by {name}, seed {seed}", ""]
+        lines += [
+            f"- {metric}: {'none' if math.isnan(value) else f'{value:g}'}" for metric, value in done.outcome.items()
+        ]
+        lines += [f"- guard, {why}: {count} control steps" for why, count in done.run.log.interventions.items()]
+        recorder.show(found.draw(done.trace or {}, name), "\n".join(lines))
+    finally:
+        recorder.close()
+    console.print("\n".join(lines[2:]), highlight=False, markup=False)
+    if save is not None:
+        console.print(f"[bold]{save}[/] ({save.stat().st_size / 1e6:.1f} MB); open it where there is a screen with:")
+        console.print(f"  CI=1 TELEMETRY_ENABLED=false rerun {save}", highlight=False)
+    elif viewer is not None:
+        console.print("Close the viewer's window to end.")
+        viewer.wait()
