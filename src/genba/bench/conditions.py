@@ -38,7 +38,7 @@ def measure_conditions(
     trust: Path | None = None,
     progress: bool = True,
 ) -> Iterator[tuple[Path, Result]]:
-    """Yield each result's file and the result, as they are measured or found.
+    """Yield each result's file and the result, as they are measured or found; measured ones hold the first episode's trace.
 
     Args:
         machine: e.g. ``"vehicle"``.
@@ -78,6 +78,8 @@ def measure_conditions(
                     )
             else:
                 seeds = find_task(task).test_seeds[:episodes]
-                result = roll_out(task, policy, seeds=seeds, workers=workers, trust=trust, progress=progress)
+                result = roll_out(
+                    task, policy, seeds=seeds, workers=workers, keep=seeds[:1], trust=trust, progress=progress
+                )
                 result.write(path)
             yield path, result

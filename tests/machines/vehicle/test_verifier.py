@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from genba.errors import VerificationError
 from genba.machines.vehicle.expert import GapExpert
@@ -90,7 +93,10 @@ def test_a_trace_that_jumps_or_lies_about_its_clock_is_refused(trace):
         verify({**trace, "ego": ego})
 
 
-def test_the_picture_is_an_animation_of_bounded_size(trace):
-    (picture,) = draw(trace, "gap")
-    assert picture.media_type == "image/gif" and picture.data[:6] == b"GIF89a"
-    assert 50_000 < len(picture.data) < 1_500_000
+def test_the_pictures_are_an_animation_and_a_strip_of_bounded_size(trace):
+    animation, strip = draw(trace, "gap")
+    assert animation.media_type == "image/gif" and animation.data[:6] == b"GIF89a"
+    assert 50_000 < len(animation.data) < 1_500_000
+    with Image.open(io.BytesIO(strip.data)) as image:
+        assert strip.media_type == "image/png" and image.size == (5 * 240, 240)
+    assert len(strip.data) < 200_000

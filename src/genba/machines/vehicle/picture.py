@@ -1,4 +1,4 @@
-"""An episode from above, as an animation: lanes, buildings, traffic, the light, and what the LiDAR returned.
+"""An episode from above, as an animation and as a film strip: lanes, buildings, traffic, the light, what the LiDAR returned.
 
 Drawn with Pillow alone at a fixed palette, because 60 frames of matplotlib cost tens of seconds. It judges nothing.
 Read next: ``tasks``.
@@ -20,6 +20,8 @@ from genba.spec.task import Picture
 
 SIZE_PX = 440
 MAX_FRAMES = 60
+#: the film strip: how many moments, and how large each
+STRIP_FRAMES, STRIP_PX = 5, 240
 #: half the width of the view, around the junction's centre shifted towards the ego's arm
 HALF_VIEW_M = 62.0
 CENTRE_Y_M = -22.0
@@ -34,7 +36,9 @@ LIGHTS = {0: (120, 124, 130), 1: (220, 40, 40), 2: (240, 200, 30), 3: (40, 190, 
 
 
 def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
-    """Draw the episode of ``actor`` as one animated GIF of at most ``MAX_FRAMES`` frames and about half a megabyte."""
+    """Draw the episode of ``actor``: an animated GIF of at most ``MAX_FRAMES`` frames and about half a megabyte, and a PNG of
+    ``STRIP_FRAMES`` moments.
+    """
     steps = len(trace["ego"])
     stride = max(1, -(-steps // MAX_FRAMES))
     shown = [*range(0, steps - 1, stride), steps - 1]
@@ -54,8 +58,25 @@ def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
             ),
             media_type="image/gif",
             data=out.getvalue(),
-        )
+        ),
+        Picture(
+            title=f"Film strip, driven by {actor}",
+            caption=f"{STRIP_FRAMES} moments of the same episode, the last one its end.",
+            media_type="image/png",
+            data=_strip(frames),
+        ),
     ]
+
+
+def _strip(frames: list[Image.Image]) -> bytes:
+    """Put moments spread over the episode side by side, the last one its last."""
+    chosen = np.linspace(0, len(frames) - 1, STRIP_FRAMES + 1).round().astype(int)[1:]
+    strip = Image.new("RGB", (STRIP_FRAMES * STRIP_PX, STRIP_PX))
+    for i, frame in enumerate(chosen.tolist()):
+        strip.paste(frames[frame].resize((STRIP_PX, STRIP_PX), Image.Resampling.LANCZOS), (i * STRIP_PX, 0))
+    out = io.BytesIO()
+    strip.quantize(64, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def _pixels(points: np.ndarray) -> list[tuple[float, float]]:
