@@ -35,6 +35,7 @@ def measure_conditions(
     *,
     episodes: int,
     workers: int = 2,
+    enforce_deadline: bool | None = None,
     trust: Path | None = None,
     progress: bool = True,
 ) -> Iterator[tuple[Path, Result]]:
@@ -46,6 +47,7 @@ def measure_conditions(
         out: results go to ``<out>/<task id>/<policy>.json``; a bundle's is called ``model``.
         episodes: of each task's frozen test seeds.
         workers: processes.
+        enforce_deadline: whether a late answer is treated as late; None for a bundle's only.
         trust: the machine's trust folder, where a bundle acts.
         progress: whether to show how far it is.
 
@@ -79,7 +81,14 @@ def measure_conditions(
             else:
                 seeds = find_task(task).test_seeds[:episodes]
                 result = roll_out(
-                    task, policy, seeds=seeds, workers=workers, keep=seeds[:1], trust=trust, progress=progress
+                    task,
+                    policy,
+                    seeds=seeds,
+                    workers=workers,
+                    keep=seeds[:1],
+                    enforce_deadline=enforce_deadline,
+                    trust=trust,
+                    progress=progress,
                 )
                 result.write(path)
             yield path, result

@@ -135,13 +135,20 @@ def conditions(
     out: Annotated[Path, typer.Option(help="Results go to OUT/TASK/POLICY.json; what is there is not measured again.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many of each task's frozen test seeds.")] = 100,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
+    deadline: Annotated[
+        bool | None,
+        typer.Option("--deadline/--no-deadline", help="Treat late answers as late; by default with a bundle only."),
+    ] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Draw each first episode into this run's folder, for 'genba report RUN_DIR'.")
     ] = None,
     trust: TrustOption = None,
 ) -> None:
     """Measure policies on a machine's main task and on every condition that training never shows."""
-    for path, result in measure_conditions(machine, policy, out, episodes=episodes, workers=workers, trust=trust):
+    measured = measure_conditions(
+        machine, policy, out, episodes=episodes, workers=workers, enforce_deadline=deadline, trust=trust
+    )
+    for path, result in measured:
         Console().print(f"{path}: success {result.success}", highlight=False, soft_wrap=True)
         for trace in result.traces.values() if pictures is not None else ():
             write_pictures(pictures, result.task, registry.task(result.task).draw(trace, result.policy))
