@@ -35,7 +35,7 @@ INTERSECTION = Task(
         "oracle": Oracle,
     },
     expert="gap",
-    baselines=("constant_speed", "idm"),
+    baselines=("constant_speed", "idm", "lidar_idm", "lidar_gap"),
     verify=verify,
     draw=draw,
     metrics=METRICS,
