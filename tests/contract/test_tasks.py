@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genba.registry import TASKS, task
+from genba.registry import HELD_OUT_TASKS, MAIN_TASKS, TASKS, task
 from genba.spec.action import Action
 from genba.spec.conformance import check_chunk, check_env, check_observation
 from genba.spec.observation import observe
@@ -20,6 +20,9 @@ LARGE = {"factory/shortage-l@1", "factory/shortage-xl@1"}
 
 #: policies that think for so long are the same as those that think for 0.1 s
 LONG = ("_1s", "_10s")
+
+#: channels whose silence is what a condition is about
+MUTE = {"vehicle/signal-off@1": {"signal"}}
 
 
 @pytest.fixture(scope="module", params=sorted(set(TASKS) - LARGE))
@@ -42,8 +45,10 @@ def test_the_env_keeps_its_contract_and_repeats_itself(machine):
 
 def test_every_policy_answers_what_it_is_asked(machine):
     found, env = machine
+    # the very policies of a main task are asked there
+    is_main_s = found.id in HELD_OUT_TASKS and any(task(name).policies is found.policies for name in MAIN_TASKS)
     for name, make in found.policies.items():
-        if name.endswith(LONG):
+        if name.endswith(LONG) or (is_main_s and name != found.expert):
             continue
         step, buffer = env.reset(seed_of(found, 3)), StreamBuffer()
         policy = make(env)
@@ -75,7 +80,7 @@ def test_every_channel_speaks(machine):
         observation = observe(found.embodiment, buffer.streams(), step.time_ns)
         step = env.step(policy.act(observation).at(step.time_ns) if step.decision_due else None)
     silent = {c.name for c in (*found.embodiment.channels, *found.embodiment.relation)} - set(buffer.streams())
-    assert silent == set()
+    assert silent == MUTE.get(found.id, set())
 
 
 def test_the_verifier_gives_every_metric(machine):
