@@ -150,8 +150,9 @@ def conditions(
     )
     for path, result in measured:
         Console().print(f"{path}: success {result.success}", highlight=False, soft_wrap=True)
-        for trace in result.traces.values() if pictures is not None else ():
-            write_pictures(pictures, result.task, registry.task(result.task).draw(trace, result.policy))
+        if pictures is not None:
+            for trace in result.traces.values():
+                write_pictures(pictures, result.task, registry.task(result.task).draw(trace, result.policy))
 
 
 @app.command("list")
