@@ -43,7 +43,8 @@ def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
     stride = max(1, -(-steps // MAX_FRAMES))
     shown = [*range(0, steps - 1, stride), steps - 1]
     ground = _ground(trace)
-    frames = [_frame(trace, step, ground, actor) for step in shown[-MAX_FRAMES:]]
+    shown = shown[-MAX_FRAMES:]
+    frames = [_frame(trace, step, ground, actor) for step in shown]
     palette = frames[len(frames) // 2].quantize(64, dither=Image.Dither.NONE)
     small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     out = io.BytesIO()
@@ -61,19 +62,20 @@ def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
         ),
         Picture(
             title=f"Film strip, driven by {actor}",
-            caption=f"{STRIP_FRAMES} moments of the same episode, the last one its end.",
+            caption=f"{STRIP_FRAMES} moments of the same episode around the car, the last one its end.",
             media_type="image/png",
-            data=_strip(frames),
+            data=_strip(frames, [(x / SUPERSAMPLING, y / SUPERSAMPLING) for x, y in _pixels(trace["ego"][shown, 1:3])]),
         ),
     ]
 
 
-def _strip(frames: list[Image.Image]) -> bytes:
-    """Put moments spread over the episode side by side, the last one its last."""
-    chosen = np.linspace(0, len(frames) - 1, STRIP_FRAMES + 1).round().astype(int)[1:]
-    strip = Image.new("RGB", (STRIP_FRAMES * STRIP_PX, STRIP_PX))
+def _strip(frames: list[Image.Image], centres: list[tuple[float, float]]) -> bytes:
+    """Put moments of the last two thirds of an episode side by side, cut out around the car, the last one its end."""
+    chosen = np.linspace((len(frames) - 1) / 3, len(frames) - 1, STRIP_FRAMES).round().astype(int)
+    strip = Image.new("RGB", (STRIP_FRAMES * STRIP_PX, STRIP_PX), (255, 255, 255))
     for i, frame in enumerate(chosen.tolist()):
-        strip.paste(frames[frame].resize((STRIP_PX, STRIP_PX), Image.Resampling.LANCZOS), (i * STRIP_PX, 0))
+        left, top = (round(min(max(at - STRIP_PX / 2, 0), SIZE_PX - STRIP_PX)) for at in centres[frame])
+        strip.paste(frames[frame].crop((left, top, left + STRIP_PX - 4, top + STRIP_PX)), (i * STRIP_PX, 0))
     out = io.BytesIO()
     strip.quantize(64, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return out.getvalue()
