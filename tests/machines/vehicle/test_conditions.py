@@ -177,3 +177,12 @@ def test_a_fire_engine_s_arm_is_cleared_and_the_other_arms_are_as_they_were():
         assert bodies[0].start[0] == (-RUNNER_START_M if arm == "w" else RUNNER_START_M)
         kept = made_way(condition, scenario, [], bodies, road.ways).cars
         assert kept == tuple(car for car in scenario.cars if car.origin != arm) != scenario.cars
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 5))
+def test_the_cyclist_leaves_a_hand_s_breadth_to_a_car_that_keeps_to_its_lane(seed):
+    for (_, lane), path in load_road().paths.items():
+        (cyclist,), _ = draw_bodies(BY_NAME["wrong-way-cyclist"], seed, path, lane)
+        _, lateral_m = path.project(*cyclist.start, path.goal_m + 12.0)
+        # Half of 1.85 m and of 0.6 m are 1.225 m.
+        assert 0.12 < -lateral_m - 1.225 < 0.58

@@ -51,6 +51,8 @@ PRIORITY_CAR_RATE_HZ, MINOR_CAR_RATE_HZ = 0.17, 0.04
 #: where the runner enters: beyond the LiDAR's 60 m
 RUNNER_START_M = 66.0
 CHILD_SPEED_MPS = 5 / 3.6
+#: how far to the right of the route the cyclist comes: 0.1 m to 0.6 m beside a car in the middle of its lane
+CYCLIST_ASIDE_M = (1.35, 1.8)
 #: length and width of a body of each kind
 SIZES_M = {CAR: (4.5, 1.8), TRUCK: (8.0, 2.4), PERSON: (0.5, 0.5), CYCLIST: (1.8, 0.6)}
 #: this much closer than a touch, and a car does not get past somebody who stands
@@ -94,7 +96,7 @@ CONDITIONS = (
     Condition(name="stopped-in-box", description="A car stands across the route inside the junction.", event="stopped_in_box"),
     Condition(name="low-friction", description="Friction is 0.25 and nobody says so.", mu=LOW_MU),
     Condition(
-        name="wrong-way-cyclist", description="A cyclist comes against traffic in the exit lane.", event="wrong_way_cyclist"
+        name="wrong-way-cyclist", description="A cyclist comes against traffic along the edge of the exit lane.", event="wrong_way_cyclist"
     ),
     Condition(
         name="emergency-vehicle",
@@ -212,7 +214,8 @@ def draw_bodies(condition: Condition, seed: int, path: RoutePath, ego_lane: int)
         east = -1.0 if np.abs(path.points[-1, 1]) > 20.0 or path.points[-1, 0] < 0 else 1.0
         return [_crosser(path, TRUCK, FIRE_ENGINE_SPEED_MPS, east, early_s)], []
     if condition.event == "wrong_way_cyclist":
-        x, y, heading = _beside(path, path.goal_m + 12.0, -float(random.uniform(0.9, 1.6)))
+        # It does not wait for the car, so it must leave room to one that keeps to its lane, if little.
+        x, y, heading = _beside(path, path.goal_m + 12.0, -float(random.uniform(*CYCLIST_ASIDE_M)))
         back = heading + math.pi
         return [Body(FIRST_ID, CYCLIST, (x, y), back, 4.5, path.goal_m - 10.0, 22.0, early_s)], []
     return [], []
