@@ -237,7 +237,10 @@ def record(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long in all.")] = 60.0,
     episode_seconds: Annotated[float, typer.Option(min=0.1, help="Length of an episode.")] = 60.0,
     owner: Annotated[str, typer.Option(help="Who owns them.")] = "genba",
+    dataset: Annotated[str, typer.Option(help="Which of the owner's data sets they belong to.")] = "default",
     site: Annotated[str, typer.Option(help="Where the floor is.")] = "floor",
+    jurisdiction: Annotated[str, typer.Option(help="Whose law applies, e.g. JP.")] = "none",
+    agreement: Annotated[str, typer.Option(help="Under which agreement they may be used.")] = "genba-demo",
 ) -> None:
     """Record a floor's sensors into a vault, each at its own rate and on its own clock."""
     sink = Vault.open(vault, create=True)
@@ -257,6 +260,9 @@ def record(
                         owner=owner,
                         site=site,
                         source=floor,
+                        dataset=dataset,
+                        jurisdiction=jurisdiction,
+                        agreement=agreement,
                     )
                 )
                 sink.append(episode)
