@@ -63,6 +63,7 @@ COMMANDS: dict[str, str] = {
     "bundle check": "PATH<",
     "bundle show": "PATH<",
     "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --name --pictures>",
+    "bench conditions": "MACHINE --policy< --out> --episodes --workers --deadline! --no-deadline! --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
@@ -82,7 +83,7 @@ UNCONFINED = ("trust", "audit", "plan", "factory")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
-_ON_MACHINES = ("bench run", "factory run", "machine watch", "bundle check", "bundle show")
+_ON_MACHINES = ("bench run", "bench conditions", "factory run", "machine watch", "bundle check", "bundle show")
 #: what torchrun tells its ranks
 _TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given

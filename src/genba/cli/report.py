@@ -82,12 +82,19 @@ def readers(
 
 @app.command()
 def conditions(
-    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/measurements/arm"),
-    file: TableFile = Path("docs/arm.md"),
+    machine: Annotated[str, typer.Option(help="arm or vehicle.")] = "arm",
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of result files; docs/measurements/MACHINE by default.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The file that holds the table; docs/MACHINE.md by default.")
+    ] = None,
     check: Check = False,
 ) -> None:
-    """Generate the table of the arm's conditions from result files."""
-    _generate(file, conditions_table(results), results, check=check, command="genba report conditions")
+    """Generate the tables of a machine's conditions from result files."""
+    results, file = results or Path("docs/measurements") / machine, file or Path("docs") / f"{machine}.md"
+    command = f"genba report conditions --machine {machine}"
+    _generate(file, conditions_table(results, machine), results, check=check, command=command)
 
 
 @app.command("vehicle-logs")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
@@ -16,6 +15,8 @@ from genba.machines.vehicle.city import CityEnv
 from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.lidar_planner import LidarPlanner, lidar_idm
+from genba.machines.vehicle.oracle import Oracle
 from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
@@ -33,9 +34,12 @@ INTERSECTION = Task(
         "gap_all": lambda env: GapExpert(env, name="gap_all", look_all=True),
         "idm": idm,
         "constant_speed": ConstantSpeed,
+        "lidar_idm": lidar_idm,
+        "lidar_gap": LidarPlanner,
+        "oracle": Oracle,
     },
     expert="gap",
-    baselines=("constant_speed", "idm"),
+    baselines=("constant_speed", "idm", "lidar_idm", "lidar_gap"),
     verify=verify,
     draw=draw,
     metrics=METRICS,
@@ -52,7 +56,7 @@ def _held_out(condition: Condition) -> Task:
         INTERSECTION,
         id=f"vehicle/{condition.name}@1",
         description=f"As vehicle/intersection@1, held out of training: {condition.description}",
-        make_env=partial(VehicleEnv, condition),
+        make_env=lambda: VehicleEnv(condition),
         train_seeds=range(0),
     )
 
@@ -66,6 +70,10 @@ def _held_out(condition: Condition) -> Task:
     STOPPED_IN_BOX,
     LOW_FRICTION,
     WRONG_WAY_CYCLIST,
+    EMERGENCY_VEHICLE,
+    SIGNAL_OFF,
+    DENSE_PRIORITY_ROAD,
+    SLIPPERY_JAYWALKER,
 ) = (_held_out(condition) for condition in CONDITIONS)
 
 

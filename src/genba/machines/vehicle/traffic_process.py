@@ -22,7 +22,7 @@ STEP_S = 0.1
 WARM_UP_STEPS = 50
 #: kind of a row
 CAR, TRUCK, PERSON, CYCLIST = 0, 1, 2, 3
-COLOURS = {"r": 1.0, "u": 1.0, "y": 2.0, "g": 3.0}
+COLOURS = {"o": 0.0, "r": 1.0, "u": 1.0, "y": 2.0, "g": 3.0}
 #: SUMO's phases of the programme: start in the cycle (s)
 PHASE_ENDS_S = (11.0, 16.0, 19.0, 21.0, 32.0, 37.0, 40.0, 42.0)
 
@@ -33,6 +33,7 @@ class _World:
         self._started = False
         self._cars: dict[str, tuple[float, float, float, float]] = {}
         self._link = 0
+        self._has_light = True
         self._standing: list[dict[str, Any]] = []
 
     def reset(self, request: dict[str, Any]) -> list[float]:
@@ -54,8 +55,12 @@ class _World:
             sumo.vehicletype.setWidth(kind, width_m)
         cycle_s = request["cycle_s"]
         phase = next(i for i, end_s in enumerate(PHASE_ENDS_S) if cycle_s < end_s)
-        sumo.trafficlight.setPhase("c", phase)
-        sumo.trafficlight.setPhaseDuration("c", PHASE_ENDS_S[phase] - cycle_s)
+        self._has_light = request["has_light"]
+        if request["is_signal_off"]:
+            sumo.trafficlight.setProgram("c", "off")
+        elif self._has_light:
+            sumo.trafficlight.setPhase("c", phase)
+            sumo.trafficlight.setPhaseDuration("c", PHASE_ENDS_S[phase] - cycle_s)
         arms = "nesw"
         for origin in arms:
             for target in arms:
@@ -129,9 +134,10 @@ class _World:
         self._sumo.vehicle.setLaneChangeMode("ego", 0)
 
     def _others(self) -> list[float]:
-        """The light's colour for the ego, then rows of id, kind, centre x, y, heading, speed, length, width."""
+        """The light's colour for the ego (0 where none shines), then rows of id, kind, centre x, y, heading, speed, length, width."""
         sumo = self._sumo
-        out = [COLOURS[sumo.trafficlight.getRedYellowGreenState("c")[self._link].lower()]]
+        state = sumo.trafficlight.getRedYellowGreenState("c")[self._link] if self._has_light else "o"
+        out = [COLOURS[state.lower()]]
         vehicle = sumo.vehicle
         for name in sorted(vehicle.getIDList(), key=_number):
             if name == "ego":
