@@ -230,16 +230,20 @@ def passport(
     revoked: Annotated[Path | None, typer.Option(help="The signed list of revoked models.")] = None,
     embodiment: Annotated[str | None, typer.Option(help="Id of the machine that must be allowed.")] = None,
     site: Annotated[str | None, typer.Option(help="The site that must be allowed.")] = None,
+    party: Annotated[str | None, typer.Option(help="Who runs the machine, and must be allowed.")] = None,
 ) -> None:
-    """Verify a model's passport and show it; refuse it where it is not for these weights, this machine or this site.
+    """Verify a model's passport and show it; refuse it where it is not for these weights, this machine, this site or this party.
 
     A bundle must be the one that was released with it. A checkpoint's weights are compared when it is exported, or gone on from.
     """
     file, store = passport_path(path), trust_store(trust)
     envelope = passports.read(file)
     found, signers = passports.verify(envelope, store, place=str(file))
-    if (embodiment is None) != (site is None):
-        raise LedgerError("passport: got one of --embodiment and --site, expected both: each may be refused")
+    given = {"--embodiment": embodiment, "--site": site, "--party": party}
+    if left_out := [name for name, value in given.items() if value is None and any(given.values())]:
+        raise LedgerError(
+            f"passport: got no {' and no '.join(left_out)}, expected all of {', '.join(given)}: each may be refused"
+        )
     if revoked is None and (trust / REVOCATION_FILE).exists():
         revoked = trust / REVOCATION_FILE
     Console().print(table_of(found, envelope.digest, signers), highlight=False)
@@ -254,6 +258,7 @@ def passport(
         weights=at_hand,
         embodiment=embodiment,
         site=site,
+        party=party,
         now_ns=time.time_ns(),
         revocations=revocation.read(revoked, store) if revoked else None,
         place=str(file),

@@ -160,6 +160,7 @@ def _papers(checkpoint_path: Path, weights: str, embodiment_ids: list[str], trus
         weights=weights,
         embodiment=None,
         site=None,
+        party=None,
         now_ns=time.time_ns(),
         revocations=trust.revocations(),
         place=str(path),

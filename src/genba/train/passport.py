@@ -25,6 +25,7 @@ import torch
 from genba.data.reads import Reads
 from genba.errors import PassportError
 from genba.train.data import TrainingData
+from genba.train.reads import enter
 from genba.train.recipe import Recipe
 from genba.trust import origin, sources
 from genba.trust import passport as passports
@@ -48,6 +49,7 @@ class Issuer:
         recipe: Recipe,
         data: TrainingData,
         *,
+        run: str,
         device: str,
         world_size: int,
     ) -> None:
@@ -57,6 +59,7 @@ class Issuer:
             trust: who signs, whose ledger, whose agreements.
             recipe: what was chosen.
             data: what can be read.
+            run: the run's folder, as the one who runs it names it.
             device: ``"cpu"`` or ``"cuda"``.
             world_size: how many processes train.
 
@@ -64,7 +67,7 @@ class Issuer:
             PassportError: no agreement is known for something that can be read.
             SignatureError, LedgerError: a key is missing.
         """
-        self.trust = trust
+        self.trust, self._run = trust, run
         # Everything that a passport needs is asked for now, not after the first thousand train steps.
         readable = sources_of(data)
         for source in readable:
@@ -102,6 +105,7 @@ class Issuer:
             weights=weights,
             embodiment=None,
             site=None,
+            party=None,
             now_ns=time.time_ns(),
             revocations=self.trust.revocations(),
             place=place,
@@ -114,7 +118,7 @@ class Issuer:
         self._deploy = both(self._deploy, known.deploy)
 
     def papers(self, weights: str, reads: Reads) -> dict[str, bytes]:
-        """Make, sign and enter the passport of a checkpoint, and return the files that lie beside its weights.
+        """Enter what was read, make, sign and enter the passport of a checkpoint, and return the files that lie beside its weights.
 
         Args:
             weights: digest of the weights that are deployed from it.
@@ -147,6 +151,8 @@ class Issuer:
             egress=egress_so_far(self.trust),
             deploy=both(self._deploy, deployment_under(rules, sorted(from_here))),
         ).signed(self.trust.signing_key)
+        # First what was read: wherever a break comes, no passport stands in the ledger without the record that it names.
+        enter(self.trust, reads, run=self._run)
         self.trust.ledger.enter_passport(envelope)
         self.trust.sign_head()
         return {

@@ -11,6 +11,7 @@
       keys/blinding/<owner>  hides one owner's claims from the others (``trained_on``); mode 0600
       partners/<name>.pub    public keys of those who are believed, this party's own among them
       revocations.json       the newest list of revoked models; absent until something is revoked
+      revocations.lock       held while the next list is made
       policies/<hash>.json   the policies of each decision, by their hash; kept when they first decide
       latest                 the latest time at which anything was decided (``decisions``)
       egress/<run>.jsonl     what each confined command tried to reach (``sandbox.log``)
