@@ -17,10 +17,13 @@ EMBODIMENTS: dict[str, str] = {
     "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@2": "genba.machines.factory:embodiment.toml",
+    "factory/job-shop@1": "genba.machines.factory.fjsp:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
     "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
     "factory/line-sensors@1": "genba.floor:line_sensors.toml",
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
+    "metaworld/sawyer@1": "genba.machines.metaworld:embodiment.toml",
+    "metaworld/sawyer-camera@1": "genba.machines.metaworld:embodiment_camera.toml",
 }
 
 #: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
@@ -44,6 +47,7 @@ _HELD_OUT: dict[str, str] = {
     "vehicle/ingolstadt1@1": "genba.machines.vehicle.tasks:INGOLSTADT",
     "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
+    "metaworld/ml45-test@1": "genba.machines.metaworld.tasks:ML45_TEST",
 }
 HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
 
@@ -54,8 +58,15 @@ TASKS: dict[str, str] = {
     "vehicle/cologne1@1": "genba.machines.vehicle.tasks:COLOGNE",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",
+    "factory/job-shop@1": "genba.machines.factory.fjsp.tasks:JOB_SHOP",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
+    "metaworld/mt10@1": "genba.machines.metaworld.tasks:MT10",
+    "metaworld/mt50@1": "genba.machines.metaworld.tasks:MT50",
+    "metaworld/ml45@1": "genba.machines.metaworld.tasks:ML45",
+    "metaworld/ml45-adapt@1": "genba.machines.metaworld.tasks:ML45_ADAPT",
+    "metaworld/mt10-camera@1": "genba.machines.metaworld.tasks:MT10_CAMERA",
+    "metaworld/mt50-camera@1": "genba.machines.metaworld.tasks:MT50_CAMERA",
     **_HELD_OUT,
 }
 #: Ending of a file -> the function that makes a ``Task`` of the recorded scene that it holds.

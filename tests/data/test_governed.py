@@ -13,6 +13,7 @@ from governed import (
     FACTORY,
     FLEET,
     MACHINE,
+    PARTY,
     PUBLIC,
     Clock,
     at,
@@ -36,7 +37,7 @@ from genba.data.salvage import repair
 from genba.data.shard import ShardFile
 from genba.data.vault import Vault
 from genba.data.windows import WindowSource
-from genba.errors import ConfigError, CorruptShardError, LedgerError, PermissionDeniedError
+from genba.errors import ConfigError, CorruptShardError, GenbaError, LedgerError, PermissionDeniedError
 from genba.registry import WRITERS, resolve
 from genba.spec.normalise import Normalizer
 from genba.trust.audit import verify
@@ -330,6 +331,75 @@ def test_without_its_ledger_nothing_is_allowed(trust, tmp_path):
     # Of one that has the ledger open, what was not answered yet is not allowed either.
     with pytest.raises(LedgerError, match="could not write"):
         vault.append(episode(0, ARM))
+
+
+def changed(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """Return what replaces a text in one file of a trust folder."""
+
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    return change
+
+
+def cut(folder: Path) -> None:
+    whole = (folder / "ledger" / "entries.jsonl").read_bytes()
+    (folder / "ledger" / "entries.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+
+
+FLEET_FILE = "agreements/sample-fleet.toml"
+SPOILT = {
+    "expired": (changed(FLEET_FILE, "2030-12-31", "2021-12-31"), r"until: it expired after 2021-12-31"),
+    "ends before it begins": (
+        changed(FLEET_FILE, "2030-12-31", "2019-12-31"),
+        r"until: got 2019-12-31, which is before",
+    ),
+    "allows whom it excludes": (
+        changed(FLEET_FILE, 'excluded = ["', f'excluded = ["{PARTY}", "'),
+        r"sample-fleet.toml: agreements\[0\].*excluded: 'Sample Works Research' is among the parties too",
+    ),
+    "unknown jurisdiction": (
+        changed(FLEET_FILE, "JP-23", "JP-99"),
+        r"jurisdictions\[0\]: got 'JP-99', which is no part",
+    ),
+    "site without a jurisdiction": (changed("sites.toml", '"nagoya-lab"', '"other-lab"'), r"site 'nagoya-lab'"),
+    "damaged time": (changed("latest", "0", "x"), r"latest: got b'.*', expected the latest time seen, 20 digits of ns"),
+    "cut ledger": (cut, r"entries.jsonl: .* but a head was signed over .*: it was cut off; nothing is added"),
+    "another ledger's entries": (
+        changed("ledger/entries.jsonl", '"allowed":true', '"allowed":false'),
+        r"entries are not those that a head was signed over: they were changed; nothing is added",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_is_refused_for_bad_rules_times_or_ledgers_is_lost_nowhere(trust, tmp_path, what):
+    spoil, reason = SPOILT[what]
+    vault = governed_vault(tmp_path / "vault", trust, FLEET)
+    trust.ledger.sign_head(trust.signing_key)
+    stored = {path: path.read_bytes() for path in vault.path.rglob("*") if path.is_file()}
+    shutil.copytree(trust.path, tmp_path / "sound")
+    spoil(trust.path)
+    spoilt = {path: path.read_bytes() for path in (trust.path / "ledger").rglob("*") if path.is_file()}
+
+    def read() -> np.ndarray:
+        return (
+            Vault.open(vault.path, trust=TrustFolder(trust.path), purpose="train")
+            .read("driving/001")
+            .streams["cart"]
+            .values
+        )
+
+    with pytest.raises(GenbaError, match=reason):
+        read()
+    assert {path: path.read_bytes() for path in vault.path.rglob("*") if path.is_file()} == stored
+    # The ledger grew by the refusal, where it could be entered, and in no other way.
+    assert all(path.read_bytes().startswith(data) for path, data in spoilt.items())
+    shutil.rmtree(trust.path)
+    shutil.copytree(tmp_path / "sound", trust.path)
+    np.testing.assert_array_equal(read(), episode(1, FLEET).streams["cart"].values)
 
 
 def append_two(vault: Vault, first: int) -> None:

@@ -14,7 +14,7 @@ from genba.trust.heads import Head, check_growth, head_of, newest_head, read_hea
 from genba.trust.ledger import Entry, Ledger
 from genba.trust.merkle import Tree, leaf_hash
 from genba.trust.passport import PAYLOAD_TYPE as PASSPORT_TYPE
-from genba.trust.proofs import check_growth_proof, check_proof, prove, prove_growth
+from genba.trust.proofs import check_growth_proof, check_proof, prove, prove_all, prove_growth
 from genba.trust.signing import SigningKey, TrustStore
 
 KEY, PARTNER, STRANGER = SigningKey.generate(), SigningKey.generate(), SigningKey.generate()
@@ -59,6 +59,7 @@ def test_a_sound_ledger_holds(sound):
     assert findings.witnessed == {"partner": 5}
     assert findings.ledger == Ledger(sound).id
     assert findings.root == Ledger(sound).root
+    assert (findings.keeper, verify(sound).keeper) == ("plant", KEY.public.id)
 
 
 FILES = ["entries.jsonl", "heads.jsonl", "passports/first.json"]
@@ -155,6 +156,7 @@ def test_each_thing_found_is_named(copy):
 def test_without_files_nothing_holds(copy, tmp_path):
     (problem,) = verify(tmp_path / "none").problems
     assert problem.kind == "ledger"
+    assert verify(tmp_path / "none").signed_size == 0
     (copy / "heads.jsonl").unlink()
     assert kinds(copy) == {"head", "tail"}
     (copy / "entries.jsonl").write_bytes(b"")
@@ -290,6 +292,12 @@ def test_a_proof_of_something_else_is_refused(sound, tmp_path, copy):
         prove(copy, 3)
 
 
+def test_several_entries_are_proved_as_each_alone(sound):
+    numbers = [4, 0, 2]
+    assert prove_all(sound, numbers) == [prove(sound, number) for number in numbers]
+    assert prove_all(sound, []) == []
+
+
 def test_growth_is_proved_without_the_ledger(sound, tmp_path):
     lines = (sound / "heads.jsonl").read_bytes().splitlines()
     # The third is the partner's countersignature alone: it cannot accuse the keeper, and proves nothing.
@@ -412,17 +420,60 @@ def test_a_head_of_another_ledger_or_out_of_order_is_found(copy, monkeypatch, tm
     assert any("time went back" in p.message for p in verify(folder).problems)
 
 
-def test_an_older_head_signed_again_later_is_found(tmp_path):
+def test_a_head_of_no_ledger_vouches_for_nothing_where_the_beginning_is_unreadable(copy):
+    # Without its first line nobody knows the ledger's id or its keeper; a partner signs a head over what is left.
+    entries, heads = copy / "entries.jsonl", copy / "heads.jsonl"
+    lines = [b"{}", *entries.read_bytes().splitlines()[1:]]
+    entries.write_bytes(b"".join(line + b"\n" for line in lines))
+    before = ledger_module.digest_bytes(heads.read_bytes())
+    with heads.open("ab") as file:
+        head = Head("", 9, Tree(map(leaf_hash, lines)).root(), 1 << 62, before)
+        file.write(sign_head(head, PARTNER).to_bytes() + b"\n")
+    findings = verify(copy)
+    assert (findings.ledger, findings.keeper, findings.signed_size) == ("", "", 0)
+    assert "its keeper did not sign it before others countersigned it" in [p.message for p in findings.problems]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_head_that_is_signed_before_the_one_above_it_is_found(tmp_path, size):
+    ledger = Ledger.create(tmp_path / "ledger", "plant", KEY)
+    lines = (ledger.folder / "entries.jsonl").read_bytes().splitlines()
+    newest = head_of(newest_head(ledger.folder / "heads.jsonl"), place="")
+    if size == 2:
+        ledger.append("run", {})
+        lines = (ledger.folder / "entries.jsonl").read_bytes().splitlines()
+    before = ledger_module.digest_bytes((ledger.folder / "heads.jsonl").read_bytes())
+    early = Head(ledger.id, size, Tree(map(leaf_hash, lines)).root(), newest.time_ns - 1, before)
+    with (ledger.folder / "heads.jsonl").open("ab") as file:
+        file.write(sign_head(early, KEY).to_bytes() + b"\n")
+    assert any("time went back" in problem.message for problem in verify(ledger.folder).problems)
+
+
+@pytest.mark.parametrize("later_ns", [0, 1])
+def test_an_older_head_signed_again_later_is_found(tmp_path, later_ns):
     ledger = Ledger.create(tmp_path / "ledger", "plant", KEY)
     first_root = ledger.root
     ledger.append("run", {})
     newest = ledger.sign_head(KEY)
     before = ledger_module.digest_bytes((ledger.folder / "heads.jsonl").read_bytes())
-    again = Head(ledger.id, 1, first_root, newest.time_ns + 1, before)
+    again = Head(ledger.id, 1, first_root, newest.time_ns + later_ns, before)
     with (ledger.folder / "heads.jsonl").open("ab") as file:
         file.write(sign_head(again, KEY).to_bytes() + b"\n")
     (problem,) = verify(ledger.folder).problems
     assert "over 1 entries, the one before it over 2" in problem.message
+
+
+def test_of_two_heads_of_one_size_the_later_line_is_the_newest(tmp_path):
+    one, two = (sign_head(Head("a", 3, bytes(32), time_ns, ""), KEY) for time_ns in (5, 6))
+    (tmp_path / "heads.jsonl").write_bytes(one.to_bytes() + b"\n" + two.to_bytes() + b"\n")
+    assert newest_head(tmp_path / "heads.jsonl") == two
+
+
+def test_an_older_head_that_is_signed_again_is_not_the_newest(tmp_path):
+    older, newer = (sign_head(Head("a", size, bytes(32), size, ""), KEY) for size in (3, 4))
+    lines = [older.to_bytes(), newer.to_bytes(), older.signed_by(PARTNER).to_bytes()]
+    (tmp_path / "heads.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    assert newest_head(tmp_path / "heads.jsonl") == newer
 
 
 def test_newest_head_needs_one(tmp_path):

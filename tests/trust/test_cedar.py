@@ -1,16 +1,33 @@
 """The policy engine and the clauses, which know nothing of each other's answer, agree on random agreements and requests."""
 
+import sys
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trust_rules import EVIDENCE
+from trust_rules import EVIDENCE, rules
 
+from genba.errors import ConfigError
+from genba.trust import cedar
 from genba.trust.agreements import Agreement, OwnerAgreements, Rules
 from genba.trust.cedar import compile_rules, is_permitted
 from genba.trust.decide import clauses
 from genba.trust.requests import ACTS, PURPOSES, Request
 from genba.trust.sites import Site
+
+
+def test_without_the_engine_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cedarpy", None)
+    with pytest.raises(ConfigError, match=r"needs the package cedarpy: pip install 'genba\[trust\]'"):
+        compile_rules(rules())
+
+
+def test_policies_that_the_engine_does_not_take_are_refused(monkeypatch):
+    monkeypatch.setattr(cedar, "SCHEMA", "entity Other;")
+    with pytest.raises(ConfigError, match="agreements: not valid as Cedar policies: "):
+        compile_rules(rules())
+
 
 # Random rules and requests, made of few names so that they meet often.
 NAMES = st.sampled_from(["a", "b", 'c"\\'])

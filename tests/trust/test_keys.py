@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import resource
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_making_a_key_again_keeps_it(keys):
     assert keys.unwrap(KEY, wrapped) == DATA_KEY
 
 
+def test_whoever_comes_second_at_once_uses_the_first_key(keys, monkeypatch):
+    wrapped = keys.wrap(KEY, DATA_KEY)
+    # It is looked for and not seen yet; when it is to be made, it is there.
+    monkeypatch.setattr(type(keys.folder), "exists", lambda self: False)
+    keys.create(KEY)
+    assert keys.unwrap(KEY, wrapped) == DATA_KEY
+
+
 def _make_and_wrap(folder, barrier, results):
     barrier.wait()
     keys = FileKeys(folder)
@@ -88,6 +97,29 @@ def test_after_rotation_old_and_new_open_and_after_retiring_only_the_new(keys):
         keys.unwrap(KEY, old)
 
 
+def test_what_retiring_forgets_is_overwritten_and_a_disk_that_is_full_loses_nothing(keys, tmp_path):
+    old = keys.wrap(KEY, DATA_KEY)
+    keys.rotate(KEY)
+    new = keys.wrap(KEY, DATA_KEY)
+    (path,) = keys.folder.iterdir()
+    # A second name for the file as it is now: what is read by it later is what the disk holds.
+    held = tmp_path / "held"
+    held.hardlink_to(path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(KeyUnavailableError, match="could not write the key: File too large"):
+            keys.retire(KEY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(keys.folder.iterdir()) == [path]
+    assert keys.unwrap(KEY, old) == keys.unwrap(KEY, new) == DATA_KEY
+    size = held.stat().st_size
+    keys.retire(KEY)
+    assert held.read_bytes() == b" " * size
+    assert keys.unwrap(KEY, new) == DATA_KEY
+
+
 def test_a_destroyed_key_is_gone_and_does_not_come_back(keys):
     (path,) = keys.folder.iterdir()
     wrapped, secret = keys.wrap(KEY, DATA_KEY), json.loads(path.read_text())["versions"]["1"]
@@ -107,7 +139,11 @@ def test_a_destroyed_key_is_gone_and_does_not_come_back(keys):
 def test_a_key_that_is_forbidden_never_is_whatever_state_it_was_in(keys):
     """There, gone, never made, or left blank by a break in the middle of destroying it."""
     (path,) = keys.folder.iterdir()
-    path.write_bytes(b" " * 100)
+    # What is no note of this key's end is none.
+    for content in (b" " * 100, b"[]", b'{"id": "fleet/2027", "destroyed": "2020"}', b'{"id": "fleet/2026"}'):
+        path.write_bytes(content)
+        keys.forbid(KEY)
+        assert json.loads(path.read_bytes()).keys() == {"format", "id", "destroyed"}
     for name in (KEY, KEY, key_id("fleet", "never made")):
         keys.forbid(name)
         with pytest.raises(KeyUnavailableError, match=r"was destroyed at 20.*nothing is stored under its name"):
@@ -127,11 +163,28 @@ def test_a_missing_a_foreign_and_a_broken_key_are_named(keys, tmp_path):
         other.unwrap(KEY, wrapped)
     with pytest.raises(KeyUnavailableError, match="has no version 0"):
         keys.unwrap(KEY, b"")
+    # A version alone wraps nothing.
+    with pytest.raises(KeyUnavailableError, match="has no version 0"):
+        keys.unwrap(KEY, wrapped[:4])
     (path,) = keys.folder.iterdir()
-    for text, message in (("{", "cannot be read"), ("{}", "not the key 'fleet/2026' in the format genba-key@1")):
+    good = json.loads(path.read_text())
+    another = "not the key 'fleet/2026' in the format genba-key@1"
+    for text, message in (
+        ("{", "cannot be read"),
+        ("{}", another),
+        ("[]", another),
+        (json.dumps(good | {"format": "genba-key@2"}), another),
+        (json.dumps(good | {"id": "fleet/2027"}), another),
+    ):
         path.write_text(text)
         with pytest.raises(KeyUnavailableError, match=message):
             keys.unwrap(KEY, wrapped)
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path):
+    keys = FileKeys(tmp_path / "genba" / "keys")
+    keys.create(KEY)
+    assert keys.unwrap(KEY, keys.wrap(KEY, DATA_KEY)) == DATA_KEY
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -140,6 +193,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         KeyUnavailableError, match=r"could not write the key: .*; name a folder for keys in \$GENBA_KEYS"
     ):
         FileKeys(tmp_path / "file").create(KEY)
+
+
+def test_what_cannot_be_overwritten_is_named(keys):
+    (path,) = keys.folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(KeyUnavailableError, match="could not overwrite the key: Is a directory"):
+        keys.forbid(KEY)
 
 
 def test_keys_lie_where_the_environment_says_else_in_the_users_configuration(monkeypatch):

@@ -2,21 +2,25 @@
 
 import json
 import multiprocessing
+import os
 import resource
 from pathlib import Path
 
 import pytest
 
 from genba.errors import LedgerError, SignatureError
+from genba.trust import durable
 from genba.trust import ledger as ledger_module
 from genba.trust.audit import read_entries, verify
 from genba.trust.digest import digest_bytes
 from genba.trust.dsse import sign
-from genba.trust.ledger import CLOCK_TOLERANCE_NS, Entry, Ledger
+from genba.trust.heads import Head, newest_head, sign_head
+from genba.trust.ledger import Entry, Ledger
 from genba.trust.merkle import Tree, leaf_hash
 from genba.trust.signing import SigningKey
 
 KEY = SigningKey.generate()
+SECOND_NS = 10**9
 
 
 @pytest.fixture
@@ -45,6 +49,22 @@ def test_a_ledger_is_made_once(ledger, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(LedgerError, match="could not make a ledger"):
         Ledger.create(tmp_path / "file" / "ledger", "plant", KEY)
+
+
+def test_a_ledger_is_made_with_the_folders_above_it_and_its_files_have_names_on_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(ledger_module, "sync_folder", lambda folder: synced.append(folder))
+    before = os.umask(0)
+    try:
+        ledger = Ledger.create(tmp_path / "trust" / "ledger", "plant", KEY)
+    finally:
+        os.umask(before)
+    # Once for the entries' name and once for the heads'; later lines have a name already.
+    assert synced == [ledger.folder] * 2
+    ledger.append("run", {})
+    assert synced == [ledger.folder] * 2
+    # Whoever may write is for the umask alone to say.
+    assert (ledger.folder / "entries.jsonl").stat().st_mode & 0o777 == 0o666
 
 
 def test_a_beginning_that_was_interrupted_is_named(tmp_path):
@@ -152,6 +172,24 @@ def test_a_half_written_tail_is_named_set_aside_and_entered(ledger, name, cut):
     again.sign_head(KEY)
     assert verify(ledger.folder).holds
     assert path.read_bytes().startswith(whole)
+    # A second one is set aside beside the first.
+    with path.open("ab") as file:
+        file.write(b"half")
+    again.append("run", {"i": 3})
+    assert len(list((ledger.folder / "set-aside").iterdir())) == 2
+    again.sign_head(KEY)
+    assert verify(ledger.folder).holds
+
+
+def test_what_is_half_written_is_set_aside_before_a_countersignature_too(ledger):
+    envelope = newest_head(ledger.folder / "heads.jsonl")
+    for name in ("entries.jsonl", "heads.jsonl"):
+        with (ledger.folder / name).open("ab") as file:
+            file.write(b"half")
+    ledger.countersign(envelope.signed_by(KEY))
+    assert [entry.body["file"] for entry in read_entries(ledger.folder)[1:]] == ["entries.jsonl", "heads.jsonl"]
+    ledger.sign_head(KEY)
+    assert verify(ledger.folder).holds
 
 
 def test_what_was_set_aside_is_checked(ledger):
@@ -171,19 +209,31 @@ def test_a_clock_set_back_is_refused_beyond_a_second(ledger, monkeypatch):
     last_ns = ledger.append("run", {}).time_ns
     head_ns = ledger.sign_head(KEY).time_ns
     # Just inside: time stands still until the clock has caught up.
-    monkeypatch.setattr(ledger_module.time, "time_ns", lambda: last_ns - CLOCK_TOLERANCE_NS)
+    monkeypatch.setattr(ledger_module.time, "time_ns", lambda: last_ns - SECOND_NS)
     assert ledger.append("run", {}).time_ns == last_ns
-    monkeypatch.setattr(ledger_module.time, "time_ns", lambda: last_ns - CLOCK_TOLERANCE_NS - 1)
+    monkeypatch.setattr(ledger_module.time, "time_ns", lambda: last_ns - SECOND_NS - 1)
     with pytest.raises(LedgerError, match="the clock was set back"):
         ledger.append("run", {})
     # Another process, which has only the files, sees it too.
     with pytest.raises(LedgerError, match="the clock was set back"):
         Ledger(ledger.folder).append("run", {})
-    monkeypatch.setattr(ledger_module.time, "time_ns", lambda: head_ns - CLOCK_TOLERANCE_NS - 1)
+    monkeypatch.setattr(ledger_module.time, "time_ns", lambda: head_ns - SECOND_NS - 1)
     with pytest.raises(LedgerError, match="the clock was set back"):
         ledger.sign_head(KEY)
     monkeypatch.undo()
     assert ledger.append("run", {}).number == 3
+
+
+def test_a_head_over_fewer_entries_that_others_signed_later_is_taken_in(ledger):
+    ledger.append_all([("run", {"i": i}) for i in range(2)])
+    lines = (ledger.folder / "entries.jsonl").read_bytes().splitlines()
+    before = digest_bytes((ledger.folder / "heads.jsonl").read_bytes())
+    late = Head(ledger.id, 2, Tree(map(leaf_hash, lines[:2])).root(), ledger.append("run", {}).time_ns, before)
+    with (ledger.folder / "heads.jsonl").open("ab") as file:
+        file.write(sign_head(late, KEY).to_bytes() + b"\n")
+    assert ledger.append("run", {}).number == 4
+    ledger.sign_head(KEY)
+    assert verify(ledger.folder).holds
 
 
 def test_nothing_is_added_to_a_ledger_that_a_head_contradicts(ledger):
@@ -223,7 +273,11 @@ def test_a_disk_that_refuses_is_said(ledger):
     assert ledger.append("run", {}).number == 1
 
 
-def test_a_passport_is_kept_before_it_is_entered(ledger):
+def fail(folder: Path) -> None:
+    raise OSError(5, "the disk is gone")
+
+
+def test_a_passport_is_kept_before_it_is_entered(ledger, monkeypatch):
     envelope = sign("application/vnd.in-toto+json", {"made": "up"}, KEY)
     entry = ledger.enter_passport(envelope)
     assert (entry.kind, entry.body) == ("passport", {"digest": envelope.digest})
@@ -231,6 +285,12 @@ def test_a_passport_is_kept_before_it_is_entered(ledger):
     assert path.read_bytes() == envelope.to_bytes()
     ledger.sign_head(KEY)
     assert verify(ledger.folder).holds
+    # Entered again while the disk fails, it is still there.
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_folder", fail)
+        with pytest.raises(LedgerError, match="could not keep the passport: the disk is gone"):
+            ledger.enter_passport(envelope)
+    assert path.read_bytes() == envelope.to_bytes()
     path.unlink()
     path.parent.rmdir()
     path.parent.write_bytes(b"")

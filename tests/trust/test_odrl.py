@@ -56,6 +56,12 @@ def test_the_terms_are_those_of_odrl():
     assert permission["constraint"][3]["rightOperand"]["@value"] == "2027-04-01T00:00:00Z"
 
 
+def test_the_document_is_for_people_to_read_too():
+    lines = to_odrl(replace(FLEET, note="現場の注意")).splitlines()
+    assert (lines[0], lines[-1]) == ("{", "}")
+    assert '  "genba:note": "現場の注意",' in lines
+
+
 def change(path, value):
     """Return the agreement of FLEET with one place changed; a missing value takes it out."""
     document = json.loads(to_odrl(FLEET))
@@ -93,6 +99,8 @@ DAY = (*PERMISSION, "constraint", 2, "rightOperand", "@value")
             r"rightOperand\[0\]: got 'urn:genba:purpose:train', expected 'urn:genba:party",
         ),
         ((*CONSTRAINT, "operator"), "isNoneOf", r"constraint\[0\].operator: got 'isNoneOf', expected 'isAnyOf'"),
+        ((*CONSTRAINT, "operator"), "lt", r"constraint\[0\].operator: got 'lt', expected 'isAnyOf'"),
+        ((*AGREEMENT, "permission"), [{}, {}], r"permission: got \[{}, {}\], expected a list of 1"),
         ((*CONSTRAINT, "rightOperand"), [], r"rightOperand: got \[\], expected a list of at least one"),
         ((*CONSTRAINT, "rightOperand"), ["urn:genba:purpose:sell"], r"purpose\[0\]: got 'sell', expected one of train"),
         ((*PERMISSION, "constraint", 2, "operator"), "eq", "operator: got 'eq', expected 'gteq' or 'lt'"),
@@ -107,6 +115,11 @@ DAY = (*PERMISSION, "constraint", 2, "rightOperand", "@value")
         ((*PERMISSION, "target"), ["urn:genba:dataset:a/b"], "target"),
         ((*AGREEMENT, "uid"), "http://elsewhere", "uid: got 'http://elsewhere', expected 'urn:genba:agreement:"),
         ((*AGREEMENT, "uid"), 7, "uid: got 7"),
+        (
+            (*AGREEMENT, "uid"),
+            "urn:genba:agreement:",
+            "uid: got 'urn:genba:agreement:', expected 'urn:genba:agreement:<",
+        ),
         ((*AGREEMENT, "@type"), "Offer", "@type: got 'Offer', expected 'Agreement'"),
         ((*AGREEMENT, "profile"), "urn:other", "profile: got 'urn:other'"),
         ((*AGREEMENT, "assigner"), None, "no 'assigner'; expected"),
@@ -139,6 +152,31 @@ def test_two_owners_in_one_document_are_refused():
     document["@graph"][1]["assigner"] = "urn:genba:party:other"
     with pytest.raises(ConfigError, match=r"@graph\[1\].assigner: got 'other', expected one owner \('maker'\)"):
         from_odrl(json.dumps(document), where="text")
+
+
+def test_who_receives_stands_in_its_own_place():
+    recipients = {
+        "leftOperand": "recipient",
+        "operator": "isAnyOf",
+        "rightOperand": ["urn:genba:party:x"],
+    }
+    document = json.loads(to_odrl(FLEET))
+    (agreement,) = document["@graph"]
+    agreement["permission"][0]["constraint"].append(recipients)
+    with pytest.raises(ConfigError, match="got 'recipient', expected the recipients of a permission as its 'assignee'"):
+        from_odrl(json.dumps(document), where="text")
+    agreement["permission"][0]["constraint"].pop()
+    sites = agreement["permission"][0]["constraint"][4]
+    agreement["prohibition"][0]["constraint"].append(sites)
+    with pytest.raises(
+        ConfigError, match=r"got \['genba:site', 'recipient'\], expected one on 'recipient', and no other"
+    ):
+        from_odrl(json.dumps(document), where="text")
+
+
+def test_owner_that_is_no_name_is_refused():
+    with pytest.raises(ConfigError, match="text: owner: got ' x', expected words without space around them"):
+        from_odrl(change((*AGREEMENT, "assigner"), "urn:genba:party:%20x"), where="text")
 
 
 @pytest.mark.parametrize(

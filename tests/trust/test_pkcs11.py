@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,26 @@ def test_commands_find_the_token_by_the_environment(softhsm, tmp_path, monkeypat
     found = keys_from_environment()
     found.create("g/1")
     assert found.unwrap("g/1", found.wrap("g/1", DATA_KEY)) == DATA_KEY
+
+
+def test_without_its_package_a_token_is_not_used(keys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    with pytest.raises(ConfigError, match=r"need the package python-pkcs11: pip install 'genba\[pkcs11\]'"):
+        keys.create("k/1")
+
+
+def test_a_session_that_ends_in_between_is_said_and_opened_again(keys, monkeypatch):
+    keys.create("l/1")
+    wrapped = keys.wrap("l/1", DATA_KEY)
+    existing = Pkcs11Keys._existing
+
+    def then_closed(self, session, key):
+        found = existing(self, session, key)
+        session.close()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pkcs11Keys, "_existing", then_closed)
+        with pytest.raises(KeyUnavailableError, match=r"key 'l/1': .* refused: "):
+            keys.unwrap("l/1", wrapped)
+    assert keys.unwrap("l/1", wrapped) == DATA_KEY

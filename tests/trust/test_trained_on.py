@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from genba.errors import LedgerError
 from genba.trust.digest import digest_bytes
+from genba.trust.merkle import Tree, leaf_hash
 from genba.trust.trained_on import (
     Claim,
+    Commitment,
     TrainedOn,
     check_proof,
     check_set,
@@ -114,6 +116,20 @@ def test_ends_of_the_set_are_neighbours_only_of_what_lies_beyond():
                 check_proof(proof | {"leaves": leaves}, found.commitment.digest, asked, place="proof")
     empty = TrainedOn([])
     assert check_proof(empty.prove(b"\1" * 32), empty.commitment.digest, b"\1" * 32, place="proof") is False
+
+
+def test_a_proof_that_shows_the_claim_itself_never_proves_it_out():
+    # A keeper committed its claims out of order, with the one in question behind two that would be its neighbours.
+    leaves = [b"\x10" * 32, b"\x30" * 32, b"\x20" * 32]
+    tree = Tree(map(leaf_hash, leaves))
+    shown = [
+        {"index": i, "leaf": leaf.hex(), "path": [step.hex() for step in tree.inclusion(i)]}
+        for i, leaf in enumerate(leaves)
+    ]
+    commitment = Commitment(tree.root(), 3)
+    proof = TrainedOn([]).prove(leaves[2]) | {"leaves": shown, "root": tree.root().hex(), "size": 3}
+    with pytest.raises(LedgerError, match="not the two neighbours"):
+        check_proof(proof, commitment.digest, leaves[2], place="proof")
 
 
 @pytest.mark.parametrize(

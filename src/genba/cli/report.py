@@ -1,4 +1,4 @@
-"""``genba report``: the page of a run, and the tables of the README, docs/arm.md, docs/data.md, docs/readers.md and docs/vehicle-logs.md."""
+"""``genba report``: the page of a run, and the tables of the README and of the pages in docs/ that are generated."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from genba.cli.default_command import DefaultCommand
 from genba.errors import ConfigError
 from genba.report.conditions import conditions_table
+from genba.report.job_shops import job_shops_table
 from genba.report.page import write_page
 from genba.report.readers import readers_table
 from genba.report.readme import results_table, with_table
@@ -97,6 +98,18 @@ def vehicle_logs(
 ) -> None:
     """Generate the tables of recorded drives and sweeps from measurements."""
     _generate(file, vehicle_logs_tables(results), results, check=check, command="genba report vehicle-logs")
+
+
+@app.command(name="job-shops")
+def job_shops(
+    result: Annotated[Path, typer.Option(help="What genba factory job-shop --out wrote.")] = Path(
+        "docs/measurements/fjsp.json"
+    ),
+    file: TableFile = Path("docs/factory.md"),
+    check: Check = False,
+) -> None:
+    """Generate the table of flexible job shops from a measurement."""
+    _generate(file, job_shops_table(result), result, check=check, command="genba report job-shops")
 
 
 def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:

@@ -267,7 +267,7 @@ class _Check:
     def _check_order(self, previous: Head, head: Head) -> None:
         if head.size < previous.size and head.time_ns >= previous.time_ns:
             raise LedgerError(f"over {head.size} entries, the one before it over {previous.size}")
-        if head.size > previous.size and head.time_ns < previous.time_ns:
+        if head.size >= previous.size and head.time_ns < previous.time_ns:
             raise LedgerError(
                 f"signed at {head.time_ns} ns, the one before it at {previous.time_ns} ns: time went back"
             )

@@ -18,6 +18,7 @@ import json
 import os
 import struct
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,8 +147,9 @@ class FileKeys:
         """
         table = self._versions(key)
         current = str(table["current"])
-        self._overwrite(self._path(key))
-        self._store(self._path(key), table | {"versions": {current: table["versions"][current]}}, replace=True)
+        # First the newest version under the file's name, whole and on disk: a break in between loses none that is needed.
+        with self._overwriting(self._path(key)):
+            self._store(self._path(key), table | {"versions": {current: table["versions"][current]}}, replace=True)
 
     def destroy(self, key: str) -> None:
         """Overwrite the key and leave a note that it was destroyed, so that it is not made again.
@@ -171,7 +173,8 @@ class FileKeys:
         if self._is_destroyed(path, key):
             return
         if path.exists():
-            self._overwrite(path)
+            with self._overwriting(path):
+                pass
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._store(path, {"format": FORMAT, "id": key, "destroyed": now}, replace=True)
 
@@ -232,10 +235,13 @@ class FileKeys:
                 f"{path}: could not write the key: {error.strerror}; name a folder for keys in $GENBA_KEYS"
             ) from error
 
-    def _overwrite(self, path: Path) -> None:
+    @contextlib.contextmanager
+    def _overwriting(self, path: Path) -> Iterator[None]:
+        """Afterwards overwrite what the file held, though its name may stand for another file by then."""
         try:
             with path.open("r+b") as file:
-                file.write(b" " * path.stat().st_size)
+                yield
+                file.write(b" " * os.fstat(file.fileno()).st_size)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

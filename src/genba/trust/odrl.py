@@ -66,7 +66,7 @@ def from_odrl(text: str, *, where: str) -> OwnerAgreements:
         if owner != owners[0]:
             raise ConfigError(f"{where}: @graph[{number}].assigner: got {owner!r}, expected one owner ({owners[0]!r})")
     try:
-        return OwnerAgreements(owner=owners[0] if owners else "none", agreements=tuple(agreements), note=note)
+        return OwnerAgreements(owner=owners[0], agreements=tuple(agreements), note=note)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
 

@@ -73,6 +73,13 @@ def test_it_listens_at_its_own_site_and_its_processes_talk_to_each_other():
     assert policy.has_own_ports
 
 
+def test_ipv6_address_of_its_own_site_is_listened_at():
+    sites = {**SITES, "lab": replace(SITES["lab"], endpoints=("[fd00::5]:80",))}
+    own = Rules((MAKER,), sites)
+    policy = agreed_policy(own, party="lab-co", site="lab", terms=[], now_s=NOW_S)
+    assert [(one.host, one.low_port, one.high_port) for one in policy.binds] == [("fd00::5", 80, 80), ("fd00::5", 0, 0)]
+
+
 def test_storage_urls_are_no_hosts():
     policy = agreed_policy(rules(), party="lab-co", site="lab", terms=[FULLY], now_s=NOW_S)
     # SITES: lab declares s3://lab/v beside its host.
@@ -84,6 +91,8 @@ def test_endpoint_that_a_command_needs_is_declared_and_allowed_or_nothing_starts
         agreed_policy(rules(), party="lab-co", site="lab", terms=terms, now_s=NOW_S, needed=[endpoint])
 
     needing("10.0.0.1:80", TRAINED)
+    # One's own site needs no agreement.
+    needing("10.0.0.1:80")
     needing("10.0.0.2:80", FULLY)
     with pytest.raises(SandboxError, match=r"10.0.0.9:80: no site declares this endpoint, so nobody knows whose law"):
         needing("10.0.0.9:80", FULLY)

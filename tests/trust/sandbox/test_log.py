@@ -12,7 +12,7 @@ import pytest
 from genba.errors import DataError, SandboxError, StorageError
 from genba.trust.digest import digest_json
 from genba.trust.sandbox.decide import Decision
-from genba.trust.sandbox.log import EgressLog, read_log
+from genba.trust.sandbox.log import EgressLog, egress_digest, num_lines_of, read_log
 from genba.trust.sandbox.policy import Policy
 
 YES = Decision(is_allowed=True, reason="endpoint", address="10.0.0.1:443")
@@ -118,3 +118,19 @@ def test_damaged_log_is_refused_with_its_line(tmp_path: Path, text: str):
 def test_log_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="absent: No such file or directory; expected an egress log"):
         list(read_log(tmp_path / "absent"))
+
+
+def test_digest_names_how_far_a_log_had_come(tmp_path: Path):
+    path = tmp_path / "log"
+    path.write_bytes(b"one\ntwo\n")
+    digests = [egress_digest(path)]
+    with path.open("ab") as file:
+        # What has no end of line is not there yet.
+        file.write(b"thr")
+    assert egress_digest(path) == digests[0]
+    with path.open("ab") as file:
+        file.write(b"ee\n")
+    digests.append(egress_digest(path))
+    assert [num_lines_of(path, one) for one in (*digests, "sha256:" + "0" * 64)] == [2, 3, 0]
+    with pytest.raises(DataError, match="absent: No such file or directory; expected an egress log"):
+        egress_digest(tmp_path / "absent")

@@ -111,7 +111,7 @@ def test_log_that_cannot_be_written_stops_the_command(tmp_path: Path, log: Path)
         from pathlib import Path
         from genba.trust.sandbox.policy import Policy
         from genba.trust.sandbox.run import run_sandboxed
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
         inner = "import socket\\nfor port in range(1, 20000): socket.socket().connect_ex(('127.0.0.2', port))"
         sys.exit(run_sandboxed([sys.executable, "-c", inner], Policy(), Path({str(log)!r}), sync="end"))
     """

@@ -64,7 +64,7 @@ def agreed_policy(
     binds = []
     for one in _endpoints(rules.sites[site], "where this host stands"):
         # Ranks listen at a port that the kernel picks; who reaches it, the other sites' policies say.
-        binds += [one, parse_endpoint(_text(one.host, 0), one.source, to_listen_on=True)]
+        binds += [one, parse_endpoint(_text(one.host, 0), one.source)]
     return Policy(endpoints=tuple(endpoints), binds=tuple(dict.fromkeys(binds)), has_own_ports=True)
 
 

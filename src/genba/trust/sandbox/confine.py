@@ -35,6 +35,7 @@ from genba.trust.sandbox.syscalls import current_architecture
 #: Exit status of a run that was stopped because its log could not be written.
 STOPPED = 125
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_OF_A_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _POLL_MS = 500
 
 
@@ -100,6 +101,9 @@ def _start(
     supervisor_id = os.getpid()
     # What arrives before there is a command to pass it on to waits until there is.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    # A terminal sends these to the command as well; the supervisor ends when the command does.
+    for number in _OF_A_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -142,7 +146,7 @@ def _become(
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
     landlock.restrict_files(readable, writable, is_cut_off=True)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, *_OF_A_TERMINAL):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     listener = kernel.install_filter(program)
@@ -163,9 +167,6 @@ def _supervise(child: int, listener: int, supervisor: Supervisor) -> int:
     for number in _FORWARDED:
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-    # A terminal sends these to the command as well; the supervisor ends when the command does.
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
     waiting = select.poll()
     ended = os.pidfd_open(child)
     waiting.register(listener, select.POLLIN)

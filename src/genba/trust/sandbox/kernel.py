@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from genba.trust.sandbox.syscalls import current_architecture
 
-_SECCOMP_SET_MODE_FILTER, _SECCOMP_GET_ACTION_AVAILABLE, _SECCOMP_GET_SIZES = 1, 2, 3
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_GET_ACTION_AVAILABLE = 1, 2
 _NEW_LISTENER, _WAIT_KILLABLE = 1 << 3, 1 << 5
 _RECEIVE, _SEND, _ID_VALID, _ADD_DESCRIPTOR = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103
 _ANSWER_WITH_IT = 1 << 1
@@ -90,13 +90,6 @@ def has_filter_action(action: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def notification_sizes() -> tuple[int, int]:
-    """Return how many bytes the kernel writes for a notification and reads for a response."""
-    sizes = ctypes.create_string_buffer(6)
-    call("seccomp", _SECCOMP_GET_SIZES, 0, sizes)
-    return struct.unpack("<HH", sizes.raw[:4])
 
 
 def receive(listener: int) -> Notification | None:
