@@ -1,9 +1,10 @@
 """Plant defects into sound episodes and print how many are found, kind by kind; and what sound ones are blamed for.
 
-    python perf/quality.py [--seeds N] [--first-seed N] [--vault DIR] [--json FILE] [--misses]
+    python perf/quality.py [--seeds N] [--first-seed N] [--simulated N] [--vault DIR] [--json FILE] [--misses]
 
-The rover of the tests is driven with ``--seeds`` seeds; every episode of ``--vault`` is taken as sound besides (record some
-with ``genba bench collect``). An episode is inspected beside others of its machine, as in a vault. A defect counts as found
+The rover of the tests is driven with ``--seeds`` seeds; ``--simulated`` records so many episodes of the arm, and a share of it of the
+arm's and the car's held-out conditions, of the car and of the factory; every episode of ``--vault`` is taken as sound besides. An
+episode is inspected beside others of its machine, as in a vault. A defect counts as found
 if a finding has its kind and its stream (and its dimension, where one was changed).
 """
 
@@ -22,21 +23,67 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from planted import Planted
 from planted_bench import Bench, is_found
-from planted_cases import copy_cases, decision_cases, rover_cases, sensor_cases, timing_cases
+from planted_cases import (
+    copy_cases,
+    decision_cases,
+    hidden_cases,
+    noisy_part_cases,
+    rover_cases,
+    sensor_cases,
+    timing_cases,
+)
 from rover import ROVER, drive
 
+from genba.bench.pool import run_seeds
+from genba.bench.worker import Job, find_task
 from genba.data.quality.findings import Finding
+from genba.data.quality.inspect import Inspector
+from genba.data.quality.samples import view_episode
 from genba.data.vault import Vault
 from genba.spec.embodiment import Embodiment
 from genba.spec.episode import Episode
 
-#: Sound episodes that each one is compared with.
+#: Sound episodes that a broken one is compared with.
 NUM_PEERS = 6
+
+#: Shifts of a clock that only shows in what a stream holds, in seconds.
+HIDDEN_S = (0.45, 0.6, 1.0, 1.5, 3.0)
+
+#: (task, policy, share of ``--simulated``)
+SIMULATED = (
+    [("arm/grip@1", "reactive", 1.0)]
+    + [
+        (f"arm/grip-{condition}@1", "reactive", 0.1)
+        for condition in ("heavy-filling", "slippery", "cylinder", "off-centre", "noisy", "slow-gripper", "knock")
+    ]
+    + [("vehicle/intersection@1", "idm", 0.1), ("vehicle/low-friction@1", "idm", 0.05)]
+    + [("factory/shortage@1", "edd", 0.1)]
+)
+
+
+def simulated(first_seed: int, number: int) -> Iterator[tuple[Embodiment, list[Episode]]]:
+    """Record episodes of the simulators, machine by machine; of conditions held out of training on their test seeds."""
+    found: dict[str, tuple[Embodiment, list[Episode]]] = {}
+    held_out = 0
+    for name, policy, share in SIMULATED:
+        task, count = find_task(name), max(2, round(share * number))
+        if task.train_seeds:
+            seeds = range(first_seed, first_seed + count)
+        else:
+            # Conditions share their worlds, and one world twice is a near duplicate.
+            seeds, held_out = task.test_seeds[held_out : held_out + count], held_out + count
+        job = Job(task=name, policy=policy, policy_name=policy, record_as=policy)
+        _, episodes = found.setdefault(task.embodiment.id, (task.embodiment, []))
+        episodes += [done.episode for done in run_seeds(job, list(seeds), num_workers=0) if done.episode is not None]
+    yield from found.values()
 
 
 def machines(arguments: argparse.Namespace) -> Iterator[tuple[Embodiment, list[Episode]]]:
     """Yield (facts, sound episodes)."""
-    yield ROVER, [drive(arguments.first_seed + i) for i in range(arguments.seeds)]
+    if arguments.seeds:
+        yield ROVER, [drive(arguments.first_seed + i) for i in range(arguments.seeds)]
+    if arguments.simulated:
+        yield from simulated(arguments.first_seed, arguments.simulated)
     if arguments.vault:
         vault = Vault.open(arguments.vault)
         for machine in vault.catalog.embodiment_ids():
@@ -44,11 +91,21 @@ def machines(arguments: argparse.Namespace) -> Iterator[tuple[Embodiment, list[E
             yield vault.embodiment(machine), [vault.read(entry.episode_id) for entry in entries]
 
 
+def blame(facts: Embodiment, episodes: list[Episode]) -> list[str]:
+    """Return what is found in sound episodes of one machine, inspected together as those of a vault are."""
+    views = {episode.metadata.episode_id: view_episode(facts, episode) for episode in episodes}
+    inspector = Inspector(views.__getitem__)
+    for view in views.values():
+        inspector.add(view)
+    return [f"{v.episode_id}: {f.kind} {f.place}: {f.message}" for v in inspector.verdicts() for f in v.findings]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=12)
-    parser.add_argument("--first-seed", type=int, default=0, help="of the rover's drives")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the drives and simulators")
+    parser.add_argument("--simulated", type=int, default=0, help="episodes of the arm that are recorded")
     parser.add_argument("--each", type=int, default=6, help="episodes of a machine that defects are planted into")
     parser.add_argument("--vault", type=Path)
     parser.add_argument("--json", type=Path)
@@ -57,28 +114,26 @@ def main() -> None:
     begin, rows, sound_rows = time.process_time(), [], []
     for facts, episodes in machines(arguments):
         print(f"{time.process_time() - begin:.0f} CPU-seconds, now {facts.id}", file=sys.stderr)
-        false, blamed = 0, []
-        for i, episode in enumerate(episodes):
+        blamed = blame(facts, episodes)
+        for i, episode in enumerate(episodes[: arguments.each]):
             others = [e for k, e in enumerate(episodes) if k != i][:NUM_PEERS]
             bench = Bench(facts, others)
-            findings = bench.findings(episode)
-            false += len(findings)
-            blamed += [f"{f.kind} {f.place}: {f.message}" for f in findings]
-            if i >= arguments.each:
-                continue
             rng = np.random.default_rng(arguments.first_seed + i)
             cases = [*timing_cases(facts, episode, rng)] if _has_rates(facts) else []
             cases += [*sensor_cases(facts, episode, rng), *decision_cases(facts, episode)]
+            cases += hidden_cases(facts, episode, HIDDEN_S)
             if facts is ROVER:
                 cases += rover_cases(facts, episode, rng)
             for name, strength, make in cases:
                 planted = make()
                 rows.append(_row(facts, episode, name, strength, planted, bench.findings(planted.episode)))
             twins = Bench(facts, [episode, *others])
-            for name, strength, make in copy_cases(facts, episode, rng):
+            for name, strength, make in (*copy_cases(facts, episode, rng), *noisy_part_cases(facts, episode, rng)):
                 planted = make()
                 rows.append(_row(facts, episode, name, strength, planted, twins.findings(planted.episode)))
-        sound_rows.append({"machine": facts.id, "episodes": len(episodes), "false_findings": false, "blamed": blamed})
+        sound_rows.append(
+            {"machine": facts.id, "episodes": len(episodes), "false_findings": len(blamed), "blamed": blamed}
+        )
     _print(rows, sound_rows, misses=arguments.misses)
     print(f"{time.process_time() - begin:.0f} CPU-seconds")
     if arguments.json:

@@ -16,7 +16,8 @@ Made by `scripts/factory_table.py` from `docs/measurements/factory-*.json`, whic
 seeds; beside it the share of the best of twenty tuned dispatching rules with a 95 % bootstrap interval over instances; CPU time on one
 core (of the solver's threads too, for CP-SAT not). Searches begin at the best of twenty. `model` is one pass of a network and its
 decoder; `model with search` is the scheduler with that network's proposal inside the deadline that its name says, what the network
-is shown included. The network is a factory-only specialist at preset `tiny` (about a million weights), trained for fourteen
+is shown included. `clairvoyant` knew of the shortage before the first order started and could move every order: no policy that hears of it later
+should be expected to reach it, though being a search it proves nothing. The network is a factory-only specialist at preset `tiny` (about a million weights), trained for fourteen
 minutes of wall time on 160 plans of 5x50 and 120 of 10x200, not the jointly trained model of the demo.
 """
 

@@ -45,7 +45,7 @@ def passport() -> Passport:
         hardware={"machine": "x86_64"},
         parents=(PARENT,),
         trained_on=SET.commitment.digest,
-        deploy=Deployment(embodiments=(toy.CART_FACTS.id,), sites=("plant",), until_ns=UNTIL_NS),
+        deploy=Deployment(embodiments=(toy.CART_FACTS.id,), sites=("plant",), parties=("lab-co",), until_ns=UNTIL_NS),
     )
 
 
@@ -112,9 +112,9 @@ class Case:
         return revocation.verify(envelope, self.trust().trust_store, place="list")
 
 
-def make_case(shared: Path, folder: Path, *, site: str = "plant") -> Case:
+def make_case(shared: Path, folder: Path, *, site: str = "plant", party: str = "lab-co") -> Case:
     """Make a case in ``folder``, from the bundle exported once in ``shared``."""
     (folder / "keys").mkdir(parents=True)
     (folder / "keys" / "lab.pub").write_bytes(KEY.public.pem())
-    MachineTrust.create(folder / "machine", party="lab-co", site=site, believe=[folder / "keys" / "lab.pub"])
+    MachineTrust.create(folder / "machine", party=party, site=site, believe=[folder / "keys" / "lab.pub"])
     return Case(shutil.copytree(bundle_with_papers(shared), folder / "bundle"), folder / "machine")

@@ -106,6 +106,21 @@ def sensor_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) 
         yield "stuck value", f"{seconds:g} s", lambda n=name, d=i, s=least_s: plant.stick(episode, n, d, facts, s)
 
 
+#: Machine -> streams that tell the same as another one, so that what they hold shows a shift of their clock.
+TELL_THE_SAME = {
+    "test/rover@1": ("wheels", "odometry"),
+    "arm/panda-grip@1": ("hand", "pose"),
+    "vehicle/urban-car@1": ("signal", "route"),
+}
+
+
+def hidden_cases(facts: Embodiment, episode: Episode, strengths_s: tuple[float, ...] = (0.6, 1.0)) -> Iterator[Case]:
+    """Yield clocks that are shifted where every stream begins and ends with the others."""
+    for name in TELL_THE_SAME.get(facts.id, ()):
+        for late_s in strengths_s:
+            yield "hidden offset", f"{late_s:g} s", lambda n=name, s=late_s: plant.hidden_offset(episode, n, s)
+
+
 def noisy_dimensions(facts: Embodiment, episode: Episode) -> Iterator[tuple[str, int]]:
     """Yield (stream, dimension) of what is measured with noise of its own."""
     for channel in facts.telemetry:
@@ -146,6 +161,24 @@ def copy_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) ->
         )
 
 
+def noisy_part_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) -> Iterator[Case]:
+    """Yield parts of an episode under another name with noise, so that no sample of a sensor is as it was."""
+    if not facts.telemetry:
+        return
+    for first, last in ((0.15, 1.0), (0.2, 0.85)):
+        for strength in (0.01, 0.05):
+            yield (
+                "part copied",
+                f"{first:.0%} to {last:.0%} of it with {strength:.0%} noise",
+                lambda a=first, b=last, s=strength: plant.copy(
+                    episode,
+                    "again",
+                    kind="near duplicate",
+                    streams=plant.noisy(facts, plant.cropped(episode, a, b), s, rng),
+                ),
+            )
+
+
 def decision_cases(facts: Embodiment, episode: Episode) -> Iterator[Case]:
     """Yield defects of actions and labels."""
     action = episode.streams.get(ACTION)
@@ -184,8 +217,6 @@ def rover_cases(facts: Embodiment, episode: Episode, rng: np.random.Generator) -
     for name, i, factor, less, what in scales:
         yield "unit", what, lambda n=name, d=i, f=factor, o=less: plant.rescale(episode, n, d, facts, f, o)
     yield "unit", "quaternion twice as long", lambda: plant.rescale(episode, "imu", 3, facts, 1.5)
-    for late_s in (0.6, 1.5):
-        yield "hidden offset", f"{late_s:g} s", lambda s=late_s: plant.hidden_offset(episode, "wheels", s)
     meta = episode.metadata
     for key, stream in (("base_from_camera", "front"), ("base_from_lidar", "lidar")):
         left = {k: v for k, v in meta.calibration.items() if k != key}

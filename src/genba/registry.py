@@ -7,6 +7,7 @@ keep the arrows one-way and start-up fast; a test resolves every entry.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 from genba.errors import RegistryError, nearest
@@ -16,10 +17,13 @@ EMBODIMENTS: dict[str, str] = {
     "arm/panda-grip@1": "genba.machines.arm:embodiment.toml",
     "vehicle/urban-car@1": "genba.machines.vehicle:embodiment.toml",
     "factory/parallel-lines@2": "genba.machines.factory:embodiment.toml",
+    "factory/job-shop@1": "genba.machines.factory.fjsp:embodiment.toml",
     "vehicle/toyota-can@1": "genba.data.readers:toyota_rav4_1.toml",
     "vehicle/toyota-can@2": "genba.data.readers:toyota_rav4.toml",
     "factory/line-sensors@1": "genba.floor:line_sensors.toml",
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
+    "metaworld/sawyer@1": "genba.machines.metaworld:embodiment.toml",
+    "metaworld/sawyer-camera@1": "genba.machines.metaworld:embodiment_camera.toml",
 }
 
 #: Tasks that measure what was never trained on: they have no train seeds, and training refuses their episodes.
@@ -40,8 +44,14 @@ _HELD_OUT: dict[str, str] = {
     "vehicle/stopped-in-box@1": "genba.machines.vehicle.tasks:STOPPED_IN_BOX",
     "vehicle/low-friction@1": "genba.machines.vehicle.tasks:LOW_FRICTION",
     "vehicle/wrong-way-cyclist@1": "genba.machines.vehicle.tasks:WRONG_WAY_CYCLIST",
+    "vehicle/ingolstadt1@1": "genba.machines.vehicle.tasks:INGOLSTADT",
+    "vehicle/emergency-vehicle@1": "genba.machines.vehicle.tasks:EMERGENCY_VEHICLE",
+    "vehicle/signal-off@1": "genba.machines.vehicle.tasks:SIGNAL_OFF",
+    "vehicle/dense-priority-road@1": "genba.machines.vehicle.tasks:DENSE_PRIORITY_ROAD",
+    "vehicle/slippery-jaywalker@1": "genba.machines.vehicle.tasks:SLIPPERY_JAYWALKER",
     "factory/two-at-once@1": "genba.machines.factory.tasks:TWO_AT_ONCE",
     "factory/shortage-xl@1": "genba.machines.factory.tasks:SHORTAGE_XL",
+    "metaworld/ml45-test@1": "genba.machines.metaworld.tasks:ML45_TEST",
 }
 HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
 
@@ -49,12 +59,22 @@ HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
 TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+    "vehicle/cologne1@1": "genba.machines.vehicle.tasks:COLOGNE",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",
+    "factory/job-shop@1": "genba.machines.factory.fjsp.tasks:JOB_SHOP",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
+    "metaworld/mt10@1": "genba.machines.metaworld.tasks:MT10",
+    "metaworld/mt50@1": "genba.machines.metaworld.tasks:MT50",
+    "metaworld/ml45@1": "genba.machines.metaworld.tasks:ML45",
+    "metaworld/ml45-adapt@1": "genba.machines.metaworld.tasks:ML45_ADAPT",
+    "metaworld/mt10-camera@1": "genba.machines.metaworld.tasks:MT10_CAMERA",
+    "metaworld/mt50-camera@1": "genba.machines.metaworld.tasks:MT50_CAMERA",
     **_HELD_OUT,
 }
+#: Ending of a file -> the function that makes a ``Task`` of the recorded scene that it holds.
+SCENE_FILES: dict[str, str] = {".xml": "genba.machines.vehicle.tasks:recorded"}
 #: Each machine's main task: what a run's page shows even where the run has no result of it.
 MAIN_TASKS: tuple[str, ...] = ("arm/grip@1", "vehicle/intersection@1", "factory/shortage@1")
 
@@ -114,5 +134,8 @@ def look_up(registry: dict[str, str], name: str, *, kind: str) -> str:
 
 
 def task(task_id: str) -> Any:
-    """Return the ``Task`` with this id, e.g. ``"arm/grip@1"``."""
+    """Return the ``Task`` with this id, e.g. ``"arm/grip@1"``, or of this file's scene."""
+    path = Path(task_id)
+    if path.suffix in SCENE_FILES:
+        return resolve(SCENE_FILES[path.suffix])(path)
     return resolve(look_up(TASKS, task_id, kind="task"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genba.report.job_shops import job_shops_table
 from genba.report.readme import END, START, results_table
 from genba.report.stores import stores_table
 
@@ -48,3 +49,9 @@ def test_the_table_of_stores_is_what_the_measurement_gives():
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     between = page.partition(START)[2].partition(END)[0].strip()
     assert between == stores_table(ROOT / "docs" / "measurements" / "stores.json"), "run 'genba report stores'"
+
+
+def test_the_table_of_job_shops_is_what_the_measurement_gives():
+    page = (ROOT / "docs" / "factory.md").read_text(encoding="utf-8")
+    between = page.partition(START)[2].partition(END)[0].strip()
+    assert between == job_shops_table(ROOT / "docs" / "measurements" / "fjsp.json"), "run 'genba report job-shops'"

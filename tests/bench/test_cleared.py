@@ -7,9 +7,11 @@ from cleared import PARENT
 
 from genba.bench.collect import collect
 from genba.bench.pool import run_seeds
-from genba.bench.rollout import roll_out
+from genba.bench.rollout import check_passport, roll_out
 from genba.bench.worker import Job, Runner
 from genba.errors import PassportError, SignatureError
+from genba.registry import TASKS, task
+from genba.runtime.bundle import Bundle
 
 
 @pytest.fixture
@@ -63,3 +65,9 @@ def test_a_job_without_a_bundle_has_no_clearance():
     runner = Runner(Job(task="toy:CART", policy=toy.CART.expert, policy_name="expert"))
     assert runner.clearance is None
     runner.close()
+
+
+def test_every_registered_task_is_a_simulator_of_this_project(case):
+    bundle = Bundle.read(case.bundle)
+    for task_id in sorted(TASKS):
+        assert check_passport(task(task_id), bundle, None) == "not checked (no --trust)", task_id

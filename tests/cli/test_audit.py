@@ -107,7 +107,7 @@ def passport(place, capsys):
         seeds={},
         hardware={},
         trained_on=found.commitment.digest,
-        deploy=Deployment(embodiments=("arm/panda@1",), sites=("plant-1",)),
+        deploy=Deployment(embodiments=("arm/panda@1",), sites=("plant-1",), parties=("plant-co",)),
     )
     (place / "passport.json").write_bytes(made.signed(SigningKey.load(place / "plant")).to_bytes())
     return place / "passport.json"
@@ -115,12 +115,23 @@ def passport(place, capsys):
 
 def test_a_passport_is_shown_or_refused(place, passport, capsys):
     given = ["passport", passport, "--trust", place / "trust"]
-    said = genba(capsys, *given, "--weights", place / "weights", "--embodiment", "arm/panda@1", "--site", "plant-1")
+    said = genba(
+        capsys,
+        *given,
+        "--weights",
+        place / "weights",
+        *("--embodiment", "arm/panda@1", "--site", "plant-1"),
+        "--party",
+        "plant-co",
+    )
     assert "plant" in said and "1 packages" in said
     assert "the passport is for weights" in genba(capsys, *given, "--weights", passport, status=2)
-    said = genba(capsys, *given, "--embodiment", "arm/panda@1", "--site", "plant-2", status=2)
-    assert "PassportError" in said and "do not allow site 'plant-2'" in said
-    assert "expected both" in genba(capsys, *given, "--site", "plant-2", status=2)
+    for site, party, refused in (("plant-2", "plant-co", "site 'plant-2'"), ("plant-1", "rival", "party 'rival'")):
+        where = ("--embodiment", "arm/panda@1", "--site", site, "--party", party)
+        said = genba(capsys, *given, *where, status=2)
+        assert "PassportError" in said and f"do not allow {refused}" in said
+    said = genba(capsys, *given, "--site", "plant-2", status=2)
+    assert "got no --embodiment and no --party, expected all of --embodiment, --site, --party" in said
     revoked = revocation.Revoked(digest=digest_bytes(b"weights"), reason="withdrawn", time_ns=1)
     listed = revocation.revoke(None, [revoked], SigningKey.load(place / "plant"), now_ns=2)
     (place / "revoked.json").write_bytes(listed.to_bytes())

@@ -29,7 +29,7 @@ from genba.trust.audit import read_entries, verify
 from genba.trust.folder import SAMPLES, TrustFolder
 from genba.trust.keys import FileKeys, key_id
 from genba.trust.ledger import Entry
-from genba.trust.sandbox.log import egress_digest, num_lines_of, read_log
+from genba.trust.sandbox.log import egress_digest, lengths_of, num_lines_of, read_log
 from genba.trust.sandbox.run import RUN_VARIABLE
 from genba.trust.sandbox.support import Requirement, missing
 
@@ -61,15 +61,19 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_command_stands_in_the_table_with_every_word_of_it():
-    # Of the nouns that keep the rules, only what reads owners' data is confined.
-    assert {name for name in COMMANDS if name.partition(" ")[0] in UNCONFINED} == {"trust contribution"}
+    # Of these nouns, only what reads owners' data, makes some, or acts by a model that did is confined.
+    assert {name for name in COMMANDS if name.partition(" ")[0] in UNCONFINED} == {
+        "trust contribution",
+        "factory run",
+        "factory record",
+    }
     known = {n: one for n, one in commands().items() if n.partition(" ")[0] not in UNCONFINED or n in COMMANDS}
     assert set(known) == set(COMMANDS)
     for name, one in known.items():
         if not COMMANDS[name]:
             continue
         table = COMMANDS[name].split()
-        bare = {word.rstrip("<>^!"): word for word in table}
+        bare = {word.rstrip("<>^@!"): word for word in table}
         places = [param for param in one.params if param.param_type_name == "argument"]
         assert [word for word in bare if not word.startswith("-")] == [
             param.metavar or param.name.upper() for param in places
@@ -102,6 +106,11 @@ def test_every_command_stands_in_the_table_with_every_word_of_it():
         ("report demo-run", [(">", "demo-run")]),
         ("report page demo-run --out p.html", [(">", "demo-run"), ("^", "p.html")]),
         ("demo --quick --out d", [(">", "d")]),
+        (
+            "factory run --floor mqtt://h/g/n --journal j --policy atc",
+            [("@", "mqtt://h/g/n"), ("^", "j"), ("<", "atc")],
+        ),
+        ("factory record --floor opc.tcp://h:1 --vault v", [("@", "opc.tcp://h:1"), (">", "v")]),
     ],
 )
 def test_words_name_paths_by_what_is_done_with_them(line: str, paths: list[tuple[str, str]]):
@@ -126,6 +135,7 @@ def test_vault_that_is_not_named_is_the_one_that_the_command_takes():
         "demo -h",
         "report readme --check",
         "data nothing",
+        "factory what-if --rush order-0001",
     ],
 )
 def test_command_that_touches_no_data_is_not_confined(line: str):
@@ -200,6 +210,46 @@ def test_endpoint_of_a_store_that_nobody_declared_is_refused_before_anything_sta
     with pytest.raises(SandboxError, match=r"127.0.0.3:443: is at site 'overseas-cloud'"):
         run_confined(trust, abroad, ["true"])
     assert not list(trust.path.glob("egress/*"))
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("opc.tcp://127.0.0.1:4841", SandboxError, r"127.0.0.1:4841: no site declares this endpoint"),
+        # where no port is said it is the protocol's own
+        ("opc.tcp://127.0.0.1", SandboxError, r"127.0.0.1:4840: no site declares this endpoint"),
+        ("mqtt://[::1]/plant/line", SandboxError, r"\[::1\]:1883: no site declares this endpoint"),
+        (
+            "opc.tcp://127.0.0.3:443",
+            SandboxError,
+            r"127.0.0.3:443: is at site 'overseas-cloud' \(US-OR\), which not every",
+        ),
+        ("mqtt://127.0.0.1:99999/a/b", ConfigError, r"--floor: got 'mqtt://127.0.0.1:99999/a/b', expected opc.tcp://"),
+        ("http://127.0.0.1", ConfigError, r"--floor: got 'http://127.0.0.1', expected opc.tcp://HOST:PORT or mqtt://"),
+        (
+            "mqtt:///plant/line",
+            ConfigError,
+            r"--floor: got 'mqtt:///plant/line', expected opc.tcp://HOST:PORT or mqtt://",
+        ),
+    ],
+)
+def test_floor_that_no_allowed_site_declares_is_refused_before_anything_starts(
+    trust: TrustFolder, tmp_path: Path, address: str, error: type[Exception], message: str
+):
+    for line in (["run", "--journal", str(tmp_path / "j")], ["record", "--vault", str(tmp_path / "v")]):
+        words = words_of(["factory", *line, "--floor", address])
+        assert words
+        with pytest.raises(error, match=message):
+            run_confined(trust, words, ["true"])
+    assert not list(trust.path.glob("egress/*")) and not list(tmp_path.glob("v"))
+
+
+def test_floor_at_an_endpoint_of_this_hosts_site_may_be_reached(trust: TrustFolder, tmp_path: Path):
+    words = words_of(["factory", "record", "--floor", "opc.tcp://127.0.0.1:9100", "--vault", str(tmp_path / "v")])
+    assert words
+    terms = terms_of(trust, words)
+    # Who records may store anybody's, so only what every agreement here allows is reached beside this host's own site.
+    assert [(one.host, one.low_port) for one in policy_of(trust, words, terms).endpoints] == [("127.0.0.1", 9100)]
 
 
 def test_ray_is_refused_because_its_processes_are_elsewhere(trust: TrustFolder):
@@ -313,6 +363,10 @@ def test_what_was_tried_is_entered_in_the_ledger_when_the_command_has_ended(trus
     early.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
     assert num_lines_of(log, egress_digest(early)) == 2
     assert num_lines_of(log, "sha256:" + "0" * 64) == 0
+    assert lengths_of(log, {egress_digest(early), egress_digest(log), "sha256:" + "0" * 64}) == {
+        egress_digest(early): 2,
+        egress_digest(log): len(list(read_log(log))),
+    }
 
 
 def _entries(trust: TrustFolder) -> list[Entry]:

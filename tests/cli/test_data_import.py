@@ -404,20 +404,53 @@ def test_frames_are_stored_as_asked_and_those_stored_before_stay(run, vault, tmp
         run(frames="png")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'genba[ray]'")
-@pytest.mark.skipif(
-    not os.environ.get("GENBA_TEST_RAY"), reason="a local Ray takes half a minute: set GENBA_TEST_RAY=1"
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None or not os.environ.get("GENBA_TEST_RAY"),
+    reason="a local Ray takes half a minute: install 'genba[ray]' and set GENBA_TEST_RAY=1",
 )
-def test_ray_imports_the_same_and_names_what_failed(vault, logs, dbc):
+
+
+@pytest.fixture
+def run_ray(vault):
+    """Import a folder on a Ray of this computer, by the command; returns what it ended with."""
+
+    def run_ray(path, *more):
+        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        words = [
+            sys.executable,
+            "-m",
+            "genba.cli.main",
+            "data",
+            "import",
+            str(path),
+            "--vault",
+            str(vault),
+            "--ray",
+            *more,
+        ]
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+    return run_ray
+
+
+@needs_ray
+def test_ray_imports_the_same_and_names_what_failed(vault, logs, dbc, run_ray):
     (logs / "drive1" / "log" / comma2k19.FRAMES / "t").write_bytes(b"no array")
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    ended = subprocess.run(
-        command(vault, logs, dbc, "--ray"), capture_output=True, text=True, check=False, env=environment
-    )
+    ended = run_ray(logs, "--dbc", str(dbc))
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert f"{NUM_LOGS - 1} episodes stored" in ended.stdout
     assert "FormatError" in ended.stdout
     assert_whole(vault, NUM_LOGS - 1)
+
+
+@needs_ray
+def test_ray_stores_frames_as_asked(vault, tmp_path, run_ray):
+    root, _ = nuscenes.write_log(tmp_path / "logs")
+    ended = run_ray(root, "--frames", "jpeg-444")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    kept = Vault.open(vault)
+    # Both scenes of the log; without --frames it is jpeg-90-420.
+    assert [kept.shard(entry).streams["cam_front"].codec for entry in kept.entries()] == ["jpeg-90-444"] * 2
 
 
 def test_ray_that_is_missing_is_named_with_its_extra(run, monkeypatch):

@@ -1,12 +1,19 @@
 import json
 import socket
+import subprocess
+import sys
 
 import pytest
+from governed import FACTORY, SITE, sample_trust
 from processes import kill, wait_until
 
 from genba.cli.main import main
 from genba.data.vault import Vault
 from genba.floor.plant import Plant
+from genba.trust.audit import read_entries
+from genba.trust.folder import TrustFolder
+from genba.trust.sandbox.log import read_log
+from genba.trust.sandbox.support import missing
 
 WHAT_IF = ["factory", "what-if", "--size", "5x50", "--seed", "1", "--policy", "atc"]
 
@@ -86,3 +93,65 @@ def test_what_if_writes_to_a_floor_only_when_told_and_sensors_go_into_a_vault(tm
     again = Plant(journal, size="5x50", seed=1)
     assert again.state.version == 1
     again.close()
+
+
+def test_under_a_trust_folder_a_floor_is_recorded_and_run_confined_at_an_endpoint_of_its_site(
+    tmp_path, free_port, start, monkeypatch
+):
+    pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'genba[opcua]'")
+    if lacking := missing():
+        pytest.skip("this kernel cannot enforce: " + "; ".join(f"{one.name}: {one.found}" for one in lacking))
+    monkeypatch.setenv("GENBA_KEYS", str(tmp_path / "keys"))
+    # What is compiled within is kept in the trust folder, which is new: fifty orders are planned sooner without.
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    trust = sample_trust(tmp_path / "trust")
+    sites = trust.path / "sites.toml"
+    sites.write_text(sites.read_text().replace('"127.0.0.1:9100"', f'"127.0.0.1:9100", "127.0.0.1:{free_port}"'))
+    address = f"opc.tcp://127.0.0.1:{free_port}"
+    journal = str(tmp_path / "floor" / "floor.jsonl")
+    start("floor", "--opcua", address, "--size", "5x50", "--seed", "1", "--journal", journal, "--sensors")
+    wait_until(lambda: listens(free_port), what="the floor is up", within_s=240)
+    owner, dataset, agreement = FACTORY
+    whose = [
+        "--owner",
+        owner,
+        "--dataset",
+        dataset,
+        "--agreement",
+        agreement,
+        "--site",
+        SITE,
+        "--jurisdiction",
+        "JP-23",
+    ]
+    command, floor = [sys.executable, "-m", "genba.cli.main", "factory"], ["--floor", address]
+    recording = [*command, "record", *floor, "--vault", str(tmp_path / "vault"), "--seconds", "1", *whose]
+    recorded = subprocess.run([*recording, "--trust", str(trust.path)], capture_output=True, text=True)
+    assert recorded.returncode == 0, recorded.stderr
+    plans = tmp_path / "plans" / "plans.jsonl"
+    given = ["--journal", str(tmp_path / "run" / "j.jsonl"), "--policy", "atc", "--plans", "1", "--out", str(plans)]
+    run = start("run", *floor, *given, "--trust", str(trust.path))
+    wait_until(lambda: (tmp_path / "run" / "j.jsonl").exists(), what="the controller is up", within_s=240)
+    subprocess.run([*command, "report", *floor, "--breakdown", "line-1=12h"], check=True)
+    assert run.wait(timeout=240) == 0, (tmp_path / "process-1.txt").read_text()
+    assert [json.loads(line)["version"] for line in plans.read_text().splitlines()] == [1]
+    # Both were confined, reached the floor and nothing else, and the ledger has their logs.
+    kept = [one.body for one in read_entries(trust.path / "ledger") if one.kind == "egress"]
+    assert [(one["command"], one["is_enforced"], one["status"]) for one in kept] == [
+        ("factory record", True, 0),
+        ("factory run", True, 0),
+    ]
+    for one in kept:
+        tried = {
+            (e["operation"], e["address"], e["decision"])
+            for e in read_log(trust.path / one["log"])
+            if e["event"] == "attempt"
+        }
+        assert ("connect", f"127.0.0.1:{free_port}", "allowed") in tried
+        reached = {to for _, to, decision in tried if decision == "allowed" and not to.startswith("unix:")}
+        assert reached == {f"127.0.0.1:{free_port}"}
+    # What was recorded is the owner's, admitted by the agreement and sealed with the owner's key.
+    vault = Vault.open(tmp_path / "vault", trust=TrustFolder(trust.path), purpose="train")
+    (stored,) = vault.entries()
+    assert stored.holding == FACTORY
+    assert vault.read(stored.episode_id).streams

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from random_episodes import random_episode
@@ -15,18 +16,24 @@ from genba.bench.results import Result
 from genba.bench.rollout import roll_out
 from genba.cli import audit, bench, bundle, train, trust
 from genba.data.vault import Vault
-from genba.errors import BundleError, PassportError, PermissionDeniedError, SignatureError
+from genba.errors import BundleError, CheckpointError, LedgerError, PassportError, PermissionDeniedError, SignatureError
 from genba.runtime.bundle import Bundle
+from genba.runtime.clearance import clear
 from genba.spec.episode import Episode
 from genba.train import checkpoint
-from genba.train.passport import read_set, read_sources
+from genba.train.passport import read_set
+from genba.train.reissue import reissue
 from genba.trust import passport as passports
+from genba.trust import withdrawal
 from genba.trust.audit import read_entries
 from genba.trust.audit import verify as verify_ledger
 from genba.trust.folder import TrustFolder
+from genba.trust.machine import MachineTrust
 from genba.trust.passport import Passport
 from genba.trust.requests import Holding
 from genba.trust.revocation import Revoked, revoke
+from genba.trust.revoking import revoke_models
+from genba.trust.sources import read_sources
 
 SITES = """
 [[sites]]
@@ -223,13 +230,37 @@ def test_a_machine_at_another_site_refuses_and_a_worker_says_so_too(way, tmp_pat
         drive(way.bundle, tmp_path / "machine")
 
 
+def test_a_machine_of_a_party_that_is_in_no_agreement_refuses_until_every_owner_lists_it(way, renewal, tmp_path):
+    machine = tmp_path / "machine"
+    call(
+        trust.app,
+        "machine",
+        machine,
+        *("--party", "plant-co", "--site", "lab", "--believe", way.trust.path / "partners" / "lab-co.pub"),
+    )
+    with pytest.raises(PassportError, match=r"do not allow party 'plant-co'; allowed: lab-co"):
+        drive(way.bundle, machine)
+    # Two of three owners are not enough.
+    for number, owner in enumerate(OWNERS):
+        renewal.agree(owner, parties='["lab-co", "plant-co"]')
+        reissue(renewal.trust, renewal.path)
+        parties = passport_of(way, renewal.path).deploy.parties
+        assert parties == (("lab-co", "plant-co") if number == 2 else ("lab-co",))
+    export(renewal.path, tmp_path / "bundle", "--trust", renewal.trust.path)
+    assert drive(tmp_path / "bundle", machine).passport.startswith("checked: sha256:")
+
+
 def test_a_bundle_that_is_revoked_or_altered_is_not_driven(way, tmp_path):
     machine, copy = shutil.copytree(way.machine, tmp_path / "machine"), shutil.copytree(way.bundle, tmp_path / "bundle")
-    weights = passport_of(way, way.bundle).weights
-    listed = [Revoked(digest=weights, reason="an owner withdrew", time_ns=1)]
-    (machine / "revocations.json").write_bytes(revoke(None, listed, way.trust.signing_key, now_ns=2).to_bytes())
-    with pytest.raises(PassportError, match=rf"weights {weights} was revoked: an owner withdrew"):
+    keeper = TrustFolder(shutil.copytree(way.trust.path, tmp_path / "trust"))
+    said = call(trust.app, "revoke", way.bundle, "--reason", "it dropped boxes", "--trust", keeper.path, "--yes")
+    assert said.startswith(f"{passports.read(way.bundle / 'passport.json').digest}: passport of 20")
+    shutil.copy(keeper.revocation_path, machine)
+    with pytest.raises(PassportError, match=r"passport sha256:\w+ was revoked: it dropped boxes"):
         drive(way.bundle, machine)
+    # Nor is anything more made from what it was made from: the weights are revoked, wherever they are.
+    with pytest.raises(PassportError, match=r"was revoked: it dropped boxes"):
+        export(way.run, tmp_path / "again", "--trust", keeper.path)
     data = bytearray((copy / "encoder.onnx").read_bytes())
     data[len(data) // 2] ^= 1
     (copy / "encoder.onnx").write_bytes(data)
@@ -262,6 +293,24 @@ def test_a_person_can_read_it(way):
         bundle.app, "show", way.bundle, "--trust", way.machine
     )
     assert "whether it holds is said with --trust" in call(bundle.app, "show", way.bundle)
+
+
+def test_the_evidence_of_the_whole_way_is_packed_and_holds(way, tmp_path):
+    given = ("--trust", way.trust.path, "--vault", way.vault, "--runs", way.run, "--bundles", way.bundle)
+    said = call(audit.app, "pack", "--out", tmp_path / "pack", *given)
+    assert "does not hold" not in said
+    # The run was not confined and its vault asks nobody; no partner watches the ledger, and old checkpoints are kept.
+    missing = [line.removeprefix("missing: ") for line in said.splitlines() if line.startswith("missing: ")]
+    assert sum("rules before" in line for line in missing) == len(OWNERS)
+    assert sum("it was made unconfined" in line for line in missing) == 2
+    assert {line.partition(":")[0] for line in missing} >= {"countersignatures", "egress logs"} and len(missing) == len(
+        OWNERS
+    ) + 4
+    assert "it holds" in call(audit.app, "pack", "--check", tmp_path / "pack", "--trust", way.trust.path)
+    newest = tmp_path / "pack" / "models" / passports.read(way.run / "step_000004" / "passport.json").digest[7:23]
+    assert len(list(newest.glob("bundle-0-*/release.json"))) == 1
+    data = [one for one in json.loads((newest / "bom.cdx.json").read_bytes())["components"] if one["type"] == "data"]
+    assert [one["group"] for one in data] == sorted(OWNERS)
 
 
 @pytest.mark.parametrize("where", ["bundle", "run/step_000004"])
@@ -385,3 +434,163 @@ def test_what_nobody_agreed_on_gets_no_passport(way, tmp_path):
         train_run(way, out=tmp_path / "run", keeper=keeper)
     # before the first train step
     assert not (tmp_path / "run").exists()
+
+
+@dataclasses.dataclass
+class Renewal:
+    """A copy of the way's last checkpoint and of its trust folder, whose agreements an owner may change."""
+
+    path: Path
+    trust: TrustFolder
+
+    def agree(
+        self,
+        owner: str,
+        *,
+        purposes: str = '["train", "deploy"]',
+        parties: str = '["lab-co"]',
+        sites: str = "",
+        until: str = "",
+    ) -> None:
+        stood = OWNERS[owner]
+        machines = 'machines = ["toy/cart@1"]' if "deploy" in purposes else ""
+        text = AGREEMENT.format(
+            owner=owner, purposes=purposes, machines=machines, sites=sites or stood[0], until=until or stood[1]
+        )
+        text = text.replace('parties = ["lab-co"]', f"parties = {parties}")
+        (self.trust.path / "agreements" / f"{owner}.toml").write_text(text)
+
+    def refused(self, message: str, error: type[Exception] = PermissionDeniedError, **at: Any) -> None:
+        """Make sure that there is no new passport, for this reason."""
+        before, kept = (self.path / "passport.json").read_bytes(), passports_in(self.trust)
+        with pytest.raises(error, match=message):
+            reissue(TrustFolder(self.trust.path, **at), self.path)
+        assert (self.path / "passport.json").read_bytes() == before
+        assert passports_in(self.trust) == kept
+
+
+def passports_in(keeper: TrustFolder) -> list[dict[str, str]]:
+    return [one.body for one in read_entries(keeper.path / "ledger") if one.kind == "passport"]
+
+
+@pytest.fixture
+def renewal(way: Way, tmp_path: Path) -> Renewal:
+    keeper = TrustFolder(shutil.copytree(way.trust.path, tmp_path / "trust"))
+    return Renewal(Path(shutil.copytree(way.run / "step_000004", tmp_path / "run" / "step_000004")), keeper)
+
+
+def test_a_renewed_agreement_lengthens_the_passport_and_the_same_weights_run_on(way, renewal, tmp_path):
+    old = passports.read(renewal.path / "passport.json")
+    renewal.agree("birch", until="2999-12-31")
+    said = call(trust.app, "reissue", renewal.path.parent, "--trust", renewal.trust.path)
+    new = passports.read(renewal.path / "passport.json")
+    assert f"replaces {old.digest}" in said and f"passport {new.digest} may run on toy/cart@1 at lab" in said
+    before, after = passport_of(way, way.run / "step_000004"), passport_of(way, renewal.path)
+    # Only when it was made, what allows it and until when are others: two agreements stand as they stood.
+    assert (
+        dataclasses.replace(after, made_ns=before.made_ns, agreements=before.agreements, deploy=before.deploy) == before
+    )
+    assert len(set(before.agreements) & set(after.agreements)) == 2 and len(after.agreements) == 3
+    # 3000-01-01: 1030 years after 1970, of which 257 - 10 + 3 are leap years (2000, 2400 and 2800 are among the 250)
+    assert after.deploy == dataclasses.replace(before.deploy, until_ns=(1030 * 365 + 250) * 86400 * 10**9)
+    # The ledger names both, keeps both, and holds.
+    assert passports_in(renewal.trust)[-1] == {"digest": new.digest, "replaces": old.digest}
+    kept = renewal.trust.path / "ledger" / "passports"
+    assert {f"sha256:{path.stem}" for path in kept.iterdir()} >= {old.digest, new.digest}
+    assert verify_ledger(renewal.trust.path / "ledger", trust=way.trust.trust_store).holds
+    # A year after the first bundle's end the machine takes the one that is exported now.
+    export(renewal.path, tmp_path / "bundle", "--trust", renewal.trust.path)
+    late_ns = UNTIL_NS + 365 * 86400 * 10**9
+    machine = MachineTrust(shutil.copytree(way.machine, tmp_path / "machine"), clock=lambda: late_ns)
+    with pytest.raises(PassportError, match=f"an agreement ended at {UNTIL_NS} ns"):
+        clear(Bundle.read(way.bundle), machine, record=False)
+    cleared = clear(Bundle.read(tmp_path / "bundle"), machine, record=False)
+    assert (cleared.digest, cleared.passport.weights) == (new.digest, before.weights)
+    # Under the same agreements there is nothing more to do.
+    again = reissue(renewal.trust, renewal.path)
+    assert (again.replaces, again.digest) == ("", new.digest) and passports_in(renewal.trust)[-1][
+        "digest"
+    ] == new.digest
+
+
+def test_every_owner_is_asked_anew_and_one_no_is_enough(renewal):
+    after_birch_ended = UNTIL_NS + 1
+    renewal.refused(r"birch/grip: birch-terms: until: it expired after 2888-12-31", clock=lambda: after_birch_ended)
+    asked = [one.body for one in read_entries(renewal.trust.path / "ledger")][-3:]
+    assert [(one["request"]["act"], one["request"]["owner"], one["allowed"]) for one in asked] == [
+        ("train", "amber", True),
+        ("train", "birch", False),
+        ("train", "chestnut", True),
+    ]
+
+
+def test_what_an_owner_does_not_allow_any_more_is_not_made_anew(renewal):
+    renewal.agree("birch", purposes='["evaluate", "deploy"]')
+    renewal.refused(r"birch/grip: birch-terms: purposes: 'train' serves purpose 'train'; allowed: evaluate, deploy")
+    renewal.agree("birch", purposes='["train"]')
+    renewal.refused(r"may run nowhere: .* ask the owners for the purpose 'deploy'")
+    # chestnut allows the lab only: no site is left that both allow
+    renewal.agree("birch", sites='["plant"]')
+    renewal.refused(r"birch/grip: birch-terms: sites: lab: not allowed; allowed: plant")
+    (renewal.trust.path / "agreements" / "birch.toml").unlink()
+    renewal.refused(r"birch/grip: birch-terms: agreement: no agreement of 'birch' is known")
+
+
+def test_a_narrower_agreement_makes_a_narrower_passport(renewal):
+    renewal.agree("amber", until="2777-12-31")
+    done = reissue(renewal.trust, renewal.path)
+    # 2778-01-01: 808 years after 1970, of which 202 - 8 + 2 are leap years
+    assert done.replaces and done.passport.deploy.until_ns == (808 * 365 + 196) * 86400 * 10**9
+
+
+def test_an_owner_who_has_withdrawn_is_not_asked_and_what_is_revoked_stays_so(renewal):
+    renewal.agree("birch", until="2999-12-31")
+    entry = withdrawal.begin(renewal.trust.ledger, "birch", "grip", request="")
+    renewal.refused(rf"birch/grip: withdrawn \(ledger entry {entry.number}\)$")
+    assert [one.kind for one in read_entries(renewal.trust.path / "ledger")][-1] == "withdrawal"
+    weights = passports.verify(passports.read(renewal.path / "passport.json"), renewal.trust.trust_store, place="p")[
+        0
+    ].weights
+    revoke_models(renewal.trust, [weights], reason="it dropped boxes")
+    renewal.refused(f"weights {weights} was revoked: it dropped boxes", PassportError)
+
+
+def test_only_who_issued_a_passport_makes_it_anew(renewal, tmp_path):
+    other = make_trust(tmp_path / "other")
+    shutil.copy(renewal.trust.path / "partners" / "lab-co.pub", other.path / "partners" / "who-trained.pub")
+    with pytest.raises(PassportError, match=r"is not in ledger .*; expected one that was issued here"):
+        reissue(other, renewal.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "sources.json",
+            (b'["birch","grip","birch-terms"],', b""),
+            r"does not name birch/grip under birch-terms, which",
+        ),
+        (
+            "sources.json",
+            (b"genba-sources@1", b"genba-sources@2"),
+            r"whose data this checkpoint was made from is not known",
+        ),
+        ("trained_on.json", (b'"blinded":["', b'"blinded":["00'), r"no set|not a set|the set is"),
+        ("reads.json", (b'"step":4', b'"step":5'), r"what was read until this checkpoint is not known"),
+        ("passport.json", (b'"payload":"ey', b'"payload":"ez'), r"passport\.json"),
+    ],
+)
+def test_papers_that_were_changed_make_no_new_ones(renewal, name, change, message):
+    renewal.agree("birch", until="2999-12-31")
+    data, kept = (renewal.path / name).read_bytes(), passports_in(renewal.trust)
+    assert change[0] in data
+    (renewal.path / name).write_bytes(data.replace(*change))
+    with pytest.raises((PassportError, CheckpointError, LedgerError), match=message):
+        reissue(renewal.trust, renewal.path)
+    assert passports_in(renewal.trust) == kept
+
+
+def test_another_checkpoints_records_are_not_taken_for_its_own(way, renewal):
+    for name in ("reads.json", "run.json"):
+        shutil.copy(way.run / "step_000002" / name, renewal.path / name)
+    renewal.refused(r"its record of what was read has root sha256:\w+, the passport says sha256:", PassportError)

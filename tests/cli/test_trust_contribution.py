@@ -67,7 +67,10 @@ def test_what_each_owner_contributed_is_shown_marked_and_written(place: Path):
     train(place, "--out", place / "run", "--attribute", 4)
     arguments = (place / "run", "--vault", place / "vault", "--out", place / "contribution.json")
     shown = call(trust_app, "contribution", *arguments).output
-    assert "keeper" in shown and "guest" in shown and "~ estimates" in shown and "too few" in shown
+    heading, _, numbers = shown.partition("\nowner ")
+    assert heading.startswith(f"What each owner's data contributed to {place / 'run' / 'step_000004'}, 4 train steps\n")
+    assert "~ estimates: between owners whose data are alike they tell nothing" in heading
+    assert "keeper" in numbers and "guest" in numbers and "too few" in numbers
     table = json.loads((place / "contribution.json").read_bytes())
     assert {one["owner"]: one["episodes"] for one in table["owners"]} == {"keeper": 5, "guest": 3}
     assert "attribution" in table["estimated"] and "windows" in table["counted"]

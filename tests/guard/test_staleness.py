@@ -9,8 +9,9 @@ import toy
 
 from genba.guard import StalenessGuard, for_embodiment
 from genba.spec.action import Action
+from genba.spec.embodiment import load_embodiment
 from genba.spec.observation import Observation
-from genba.spec.streams import dense
+from genba.spec.streams import dense, ragged
 from genba.spec.units import MILLISECOND_NS
 
 #: the control period is 50 ms, longer than the cart's 10 ms and as long as the goal's: 5 periods are 250 ms
@@ -90,3 +91,53 @@ def test_a_needed_channel_that_is_silent_or_not_a_number_stops_the_machine():
     verdict = guard.check(PUSH, broken)
     assert "cart:nan" in verdict.reasons
     assert verdict.action.continuous[0] == 0.0
+
+
+def _swept(*sweeps: np.ndarray, went_back: tuple[str, ...] = ()) -> Observation:
+    """The urban car after these sweeps, 100 ms apart, its bus and route in order."""
+    now_ns = 10**9
+    times = [now_ns - (len(sweeps) - 1 - i) * 100 * MILLISECOND_NS for i in range(len(sweeps))]
+    streams = {"lidar": ragged(times, list(sweeps)), "telemetry": dense([now_ns], np.ones((1, 4)))}
+    return Observation("vehicle/urban-car@1", now_ns, streams, went_back=went_back)
+
+
+def _sweep(num: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((num, 3)).astype(np.float32)
+
+
+DRIVE = Action(np.array([1.0, 0.1], np.float32))
+
+
+def test_an_empty_sweep_is_wrong_after_twenty_returns_and_not_after_nineteen_and_stays_wrong_until_one_returns():
+    car, none = load_embodiment("vehicle/urban-car@1"), _sweep(0)
+    for num, reasons in ((19, ()), (20, ("lidar:empty",))):
+        guard = StalenessGuard(car)
+        assert guard.check(DRIVE, _swept(_sweep(num))).reasons == ()
+        assert guard.check(DRIVE, _swept(_sweep(num), none)).reasons == reasons
+        assert guard.check(DRIVE, _swept(none, none, none, none)).reasons == reasons
+        assert guard.check(DRIVE, _swept(none, _sweep(1))).reasons == ()
+    guard = StalenessGuard(car)
+    assert guard.check(DRIVE, _swept(none)).reasons == ()  # an empty road
+
+
+def test_a_sweep_that_repeats_the_one_before_or_holds_no_numbers_stops_a_car_that_needs_it():
+    car, first = load_embodiment("vehicle/urban-car@1"), _sweep(30)
+    bent = first.copy()
+    bent[7, 2] = np.nextafter(bent[7, 2], np.float32(9))
+    assert StalenessGuard(car).check(DRIVE, _swept(first, bent)).reasons == ()
+    bent[7, 2] = np.nan
+    for sweeps, reason in (((first, first), "lidar:stuck"), ((first, bent), "lidar:nan")):
+        verdict = StalenessGuard(car).check(DRIVE, _swept(*sweeps))
+        assert verdict.reasons == (reason,)
+        assert verdict.action.continuous[0] == -4.0
+    free = dataclasses.replace(car, points=(dataclasses.replace(car.points[0], needed=False),))
+    assert StalenessGuard(free).check(DRIVE, _swept(first, first)).reasons == ()
+
+
+def test_a_clock_that_jumps_back_is_said_and_stops_the_machine_where_the_channel_is_needed():
+    car = load_embodiment("vehicle/urban-car@1")
+    verdict = StalenessGuard(car).check(DRIVE, _swept(_sweep(30), went_back=("lidar", "signal")))
+    assert verdict.reasons == ("lidar:back", "signal:back")
+    assert verdict.action.continuous[0] == -4.0
+    verdict = StalenessGuard(car).check(DRIVE, _swept(_sweep(30), went_back=("signal",)))
+    assert verdict.reasons == ("signal:back",) and verdict.action is DRIVE

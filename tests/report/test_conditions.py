@@ -11,7 +11,9 @@ from genba.bench.metrics import wilson
 from genba.bench.rollout import roll_out
 from genba.errors import ConfigError
 from genba.registry import HELD_OUT_TASKS
-from genba.report.conditions import NOMINAL, conditions_table
+from genba.report.conditions import SHEETS, conditions_table
+
+NOMINAL = SHEETS["arm"].nominal
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,28 @@ def test_the_best_fixed_force_counts_and_means_need_every_condition(measured, tm
 def test_no_result_of_the_arm_is_said(tmp_path):
     with pytest.raises(ConfigError, match=r"got no result of arm/grip@1 or its conditions"):
         conditions_table(tmp_path)
+
+
+def test_the_car_s_table_shows_means_and_names_an_unknown_machine(measured, tmp_path):
+    outcomes = tuple(
+        dict.fromkeys(SHEETS["vehicle"].detail, 1.0) | {"success": 1.0, "pdm_score": score, "time_s": 20.0}
+        for score in (0.0, 0.5, 1.0)
+    )
+    task = SHEETS["vehicle"].nominal
+    result = dataclasses.replace(
+        measured,
+        task=task,
+        policy="lidar_gap",
+        success=wilson(3, 3),
+        outcomes=outcomes,
+        seeds=(1, 2, 3),
+        commit="c0ffee",
+    )
+    result.write(tmp_path / task / "lidar_gap.json")
+    lines = conditions_table(tmp_path, "vehicle").splitlines()
+    assert lines[0] == "| task | lidar gap (same sensors) |"
+    assert lines[2] == f"| `{task}` | 100 % [44, 100], n = 3 |"  # Wilson, 3 of 3: 1 / (1 + 3.84 / 3)
+    (detail,) = (line for line in lines if line.startswith("| lidar gap |"))
+    assert "| 0.5 |" in detail and detail.endswith("| 20 |")
+    with pytest.raises(ConfigError, match=r"no table of conditions for 'vehicel'.*vehicle"):
+        conditions_table(tmp_path, "vehicel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import re
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from genba.bench.results import Result
 from genba.report.page import render, write_page
 from genba.report.run import read_run
 
@@ -64,6 +66,29 @@ def test_the_page_names_nothing_outside_itself(toy_run):
     assert all(link.startswith(("#", "data:")) for link in outline.links)
     assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
     assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_each_measurement_says_whether_the_models_passport_held_and_names_nobody(toy_run, tmp_path):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    result = Result.read(run / "results" / "toy-model.json")
+    for name, passport, refusals in (
+        ("held", f"checked: sha256:{'cd' * 32}, released by Some Lab", {}),
+        ("lost", f"checked: sha256:{'ef' * 32}, released by Some Lab", {"it was revoked by Some Owner": 7, "late": 2}),
+        ("open", "not checked (no --trust)", {}),
+    ):
+        control = dict(result.control) | {"refusals": refusals}
+        changed = dataclasses.replace(result, policy=name, passport=passport, control=control)
+        changed.write(run / "results" / f"toy-{name}.json")
+    text = render(read_run(run))
+    evidence = text[text.index('<table class="evidence">') :]
+    rows = {row.partition("<small>")[0]: row for row in evidence.split('<tr><th scope="row">')[1:]}
+    cells = {name: row.split('<td class="left">')[2].partition("</td>")[0] for name, row in rows.items()}
+    assert cells["held"] == "held<small><code>cdcdcdcdcdcd</code></small>"
+    # 7 and 2 control steps
+    assert cells["lost"].endswith("<small><b>refused in 9 control steps</b></small>")
+    assert (cells["open"], cells["expert"]) == ("not checked", "–")
+    assert "was not revoked, and allowed this machine, site, party and day" in evidence
+    assert "Some Lab" not in text and "Some Owner" not in text
 
 
 def test_words_from_files_cannot_become_markup(toy_run):

@@ -7,14 +7,15 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import toy
 
 from genba.config import read_toml_text
 from genba.errors import BundleError
-from genba.runtime.bundle import Bundle, is_bundle
-from genba.spec.embodiment import Embodiment
+from genba.runtime.bundle import Bundle, check_facts, is_bundle
+from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.trust.digest import digest_file
 
 
@@ -103,3 +104,18 @@ def test_a_bundle_runs_on_a_machine_without_torch(toy_bundles):
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_what_only_the_guard_goes_by_may_change_without_a_new_model():
+    car = load_embodiment("vehicle/urban-car@1")
+    (bus, *rest), (lidar,) = car.telemetry, car.points
+    before = dataclasses.replace(
+        car,
+        telemetry=(dataclasses.replace(bus, needed=False), *rest),
+        points=(dataclasses.replace(lidar, needed=False, max_silence_s=0.0),),
+    )
+    assert before != car
+    check_facts(Path("bundle"), before, car)
+    slower = dataclasses.replace(before, points=(dataclasses.replace(lidar, rate_hz=5.0),))
+    with pytest.raises(BundleError, match=r"points\[lidar\].rate_hz: bundle 5.0, machine 10.0"):
+        check_facts(Path("bundle"), slower, car)

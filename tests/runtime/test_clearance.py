@@ -128,11 +128,14 @@ def test_what_is_revoked_is_refused_by_weights_by_passport_and_by_parent(case):
             clear(read(fresh), fresh.trust())
 
 
-def test_another_machine_and_another_site_are_refused(case, tmp_path_factory, tmp_path):
+def test_another_machine_another_site_and_another_party_are_refused(case, tmp_path_factory, tmp_path):
     case.give(dataclasses.replace(passport(), deploy=dataclasses.replace(passport().deploy, embodiments=("arm@1",))))
     with pytest.raises(PassportError, match=r"do not allow machine 'toy/cart@1'; allowed: arm@1"):
         clear(read(case), case.trust())
     away = cleared.make_case(tmp_path_factory.getbasetemp() / "papers", tmp_path / "away", site="abroad")
+    others = cleared.make_case(tmp_path_factory.getbasetemp() / "papers", tmp_path / "others", party="other-co")
+    with pytest.raises(PassportError, match=r"do not allow party 'other-co'; allowed: lab-co"):
+        clear(Bundle.read(others.bundle), others.trust())
     with pytest.raises(PassportError, match=r"do not allow site 'abroad'; allowed: plant"):
         clear(read(away), away.trust())
 

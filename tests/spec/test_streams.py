@@ -108,3 +108,17 @@ def test_a_buffer_forgets_the_old_but_never_the_newest_sample():
     # The sample at 10 ns is not before 10 ns; b's only sample is old, but is all that is known of b.
     np.testing.assert_array_equal(streams["a"].times_ns, [10, 20])
     np.testing.assert_array_equal(streams["b"].times_ns, [0])
+
+
+def test_a_buffer_leaves_out_what_a_clock_that_jumped_back_says_and_names_the_channel():
+    buffer = StreamBuffer()
+    buffer.append({"bus": dense([10, 20], [[1.0], [2.0]]), "lidar": _ragged([2, 3], start_ns=10)})
+    assert buffer.went_back == ()
+    buffer.append({"bus": dense([15, 20, 30], [[3.0], [4.0], [5.0]]), "lidar": _ragged([4], start_ns=2)})
+    assert buffer.went_back == ("bus", "lidar")
+    kept = buffer.streams()
+    # 15 is older than 20; a second sample at 20 and the one at 30 go on
+    assert kept["bus"].times_ns.tolist() == [10, 20, 20, 30] and kept["bus"].values[:, 0].tolist() == [1, 2, 4, 5]
+    assert kept["lidar"].times_ns.tolist() == [10, 11]
+    buffer.append({"lidar": _ragged([1], start_ns=12)})
+    assert buffer.went_back == () and buffer.streams()["lidar"].times_ns.tolist() == [10, 11, 12]

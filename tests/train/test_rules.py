@@ -1,19 +1,28 @@
 """Training asks every owner, refuses by name, and leaves out only where that was asked for."""
 
 import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from governed import ARM, FLEET, MACHINE, PUBLIC, decisions, episode, governed_vault, opened, trust_folder
 
+from genba.data.affected import find_models
 from genba.data.vault import Vault
 from genba.errors import PermissionDeniedError
 from genba.train import checkpoint
 from genba.train.data import prepare
 from genba.train.loop import train
-from genba.train.recipe import recipe
+from genba.train.recipe import Recipe, recipe
+from genba.trust import passport as passports
+from genba.trust.audit import read_entries, verify
 from genba.trust.folder import TrustFolder
+from genba.trust.ledger import Entry, Ledger
 
 RECIPE = replace(recipe("debug"), num_steps=2, evaluate_batches=1)
 
@@ -82,3 +91,54 @@ def test_in_an_open_vault_nobody_is_asked(tmp_path, monkeypatch):
     for seed in range(2):
         vault.append(episode(seed, PUBLIC))
     assert prepare(vault, [MACHINE], RECIPE).left_out == ()
+
+
+def _train_until(kind: str, trust: TrustFolder, vault: Vault, run: Path, recipe: Recipe) -> None:
+    """Train, and die like a power cut as soon as the second entry of ``kind`` is on disk."""
+    entered = [0]
+    append = Ledger.append
+
+    def append_and_die(self: Ledger, what: str, body: Mapping[str, Any]) -> Entry:
+        entry = append(self, what, body)
+        entered[0] += what == kind
+        if entered[0] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return entry
+
+    Ledger.append = append_and_die  # type: ignore[method-assign]
+    train(recipe, prepare(vault, [MACHINE], recipe), run, trust=trust)
+
+
+def _without_reads(trust: TrustFolder) -> list[str]:
+    """Digests of the passports that stand in the ledger before the record of reads that they name."""
+    known, found = set[str](), []
+    for entry in read_entries(trust.path / "ledger"):
+        if entry.kind == "read":
+            known.add(entry.body["root"])
+        elif entry.kind == "passport":
+            kept = trust.ledger.passport_path(entry.body["digest"])
+            said, _ = passports.verify(passports.read(kept), trust.trust_store, place=str(kept))
+            found += [] if said.reads in known else [entry.body["digest"]]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["read", "passport"])
+def test_killed_at_a_checkpoint_a_run_leaves_no_passport_without_its_reads_and_resumes(trust, tmp_path, kind):
+    recipe = replace(RECIPE, checkpoint_every=1)
+    vault = opened(governed_vault(tmp_path / "vault", trust, FLEET), "train")
+    run = tmp_path / "run"
+    dying = multiprocessing.get_context("fork").Process(target=_train_until, args=(kind, trust, vault, run, recipe))
+    dying.start()
+    dying.join()
+    assert dying.exitcode == -signal.SIGKILL
+    trust = TrustFolder(trust.path)
+    kinds = [one.kind for one in read_entries(trust.path / "ledger")]
+    # The first checkpoint is whole; of the second one or both entries are there, and no checkpoint.
+    assert (kinds.count("read"), kinds.count("passport")) == ((2, 1) if kind == "read" else (2, 2))
+    assert checkpoint.newest(run) == run / "step_000001"
+    assert _without_reads(trust) == []
+    train(recipe, prepare(vault, [MACHINE], recipe), run, trust=trust)
+    assert _without_reads(trust) == []
+    models = find_models(trust, "Sample Arm Works", "grip", runs=[run])
+    assert [(one.step, one.state) for one in models] == [(1, "clean"), (2, "clean")]
+    assert verify(trust.path / "ledger", trust=trust.trust_store).holds

@@ -147,7 +147,8 @@ def test_what_is_affected_is_revoked_and_training_goes_on_from_before_it_without
     assert revoked is not None and (revoked.number, len(revoked.revoked)) == (1, 2 * len(affected))
     assert done.said["revocations"] == {"digest": revoked.digest, "number": 1}
     bodies = [e.body for e in read_entries(trust.ledger.folder) if e.kind == "revocation"]
-    assert bodies == [{"digest": revoked.digest, "number": 1, "withdrawal": done.said["entry"]}]
+    named = {one.digest: one.reason for one in revoked.revoked}
+    assert bodies == [{"digest": revoked.digest, "number": 1, "revoked": named, "withdrawal": done.said["entry"]}]
     with pytest.raises(PassportError, match=r"was revoked: an owner withdrew data that it was trained on"):
         train(RECIPE, data_of(vault, run / "step_000009"), place / "no", trust=trust, resume_from=run / "step_000009")
     # On from step 6, on what remains: to the step that was wanted, and nothing of the guest's is read for anything.

@@ -14,7 +14,7 @@ from genba.trust.heads import Head, check_growth, head_of, newest_head, read_hea
 from genba.trust.ledger import Entry, Ledger
 from genba.trust.merkle import Tree, leaf_hash
 from genba.trust.passport import PAYLOAD_TYPE as PASSPORT_TYPE
-from genba.trust.proofs import check_growth_proof, check_proof, prove, prove_growth
+from genba.trust.proofs import check_growth_proof, check_proof, prove, prove_all, prove_growth
 from genba.trust.signing import SigningKey, TrustStore
 
 KEY, PARTNER, STRANGER = SigningKey.generate(), SigningKey.generate(), SigningKey.generate()
@@ -299,6 +299,12 @@ def test_a_proof_of_something_else_is_refused(sound, tmp_path, copy):
     Ledger(copy).append("run", {})
     with pytest.raises(LedgerError, match="nothing is proved from it"):
         prove(copy, 3)
+
+
+def test_several_entries_are_proved_as_each_alone(sound):
+    numbers = [4, 0, 2]
+    assert prove_all(sound, numbers) == [prove(sound, number) for number in numbers]
+    assert prove_all(sound, []) == []
 
 
 def test_growth_is_proved_without_the_ledger(sound, tmp_path):

@@ -9,7 +9,7 @@ from trust_rules import ABROAD, FLEET, FULL, MAKER, NOW_NS, SITES, TRAIN, TRAINI
 
 from genba.errors import ConfigError
 from genba.trust.agreements import Rules, make_rules
-from genba.trust.cedar import CompiledRules, compile_rules, is_permitted
+from genba.trust.cedar import compile_rules, is_permitted
 from genba.trust.decide import decide
 from genba.trust.requests import ACTS
 
@@ -169,18 +169,18 @@ def test_a_country_holds_its_parts_and_a_part_not_its_country():
 def test_where_the_two_evaluators_differ_it_is_refused():
     """Here by giving the engine the policies of other rules than the clauses see."""
     stricter = compile_rules(rules(replace(MAKER, agreements=(replace(FULL, parties=("other",)),))))
-    mixed = CompiledRules(COMPILED.rules, stricter.policies, stricter.policy_hash, stricter.parsed)
+    mixed = replace(stricter, rules=COMPILED.rules)
     assert refused(TRAIN, compiled=mixed) == (
         "full: the policy engine says no, the clauses say yes: a defect of Genba, please report it; refused until it is mended",
     )
-    mixed = CompiledRules(stricter.rules, COMPILED.policies, COMPILED.policy_hash, COMPILED.parsed)
+    mixed = replace(COMPILED, rules=stricter.rules)
     assert refused(TRAIN, compiled=mixed)[1].startswith("full: the policy engine says yes, the clauses say no")
 
 
 def test_a_policy_that_cannot_be_evaluated_allows_nothing():
     """The engine passes over a ``forbid`` that fails, and would permit."""
     policies = COMPILED.policies + "forbid (principal, action, resource) when { context.nothing };"
-    broken = CompiledRules(COMPILED.rules, policies, COMPILED.policy_hash, cedarpy.PolicySet.from_str(policies))
+    broken = replace(COMPILED, policies=policies, parsed=cedarpy.PolicySet.from_str(policies))
     assert is_permitted(TRAIN, COMPILED, NOW_NS // NS)
     assert not is_permitted(TRAIN, broken, NOW_NS // NS)
 

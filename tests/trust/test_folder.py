@@ -1,5 +1,6 @@
 """The trust folder: made once and whole, opened anywhere, shared by processes."""
 
+import json
 import multiprocessing
 import pickle
 import stat
@@ -11,6 +12,7 @@ from governed import PARTY, SITE, reading, sample_trust
 from genba.errors import ConfigError, PermissionDeniedError, SignatureError
 from genba.trust.audit import verify
 from genba.trust.decisions import KIND
+from genba.trust.digest import digest_file
 from genba.trust.folder import SAMPLES, TrustFolder
 from genba.trust.revocation import Revoked, revoke
 
@@ -173,3 +175,25 @@ def test_processes_decide_at_once_and_every_decision_is_kept(tmp_path: Path) -> 
     assert found.holds and found.signed_size == 31
     kinds = [line for line in (trust.path / "ledger" / "entries.jsonl").read_text().splitlines() if f'"{KIND}"' in line]
     assert len(kinds) == 30
+
+
+def test_what_decides_is_kept_by_its_hash_and_what_decided_before_stays(tmp_path: Path) -> None:
+    trust = make(tmp_path / "trust")
+    first = trust.gatekeeper.require(reading()).policy_hash
+    file = trust.path / "agreements" / "sample-fleet.toml"
+    file.write_text(file.read_text().replace('"train", "evaluate"', '"train"'))
+    trust.renew()
+    second = trust.gatekeeper.require(reading()).policy_hash
+    kept = {f"sha256:{path.stem}": path for path in (trust.path / "policies").iterdir()}
+    assert set(kept) == {first, second} and first != second
+    # A file's digest is the hash that the decision in the ledger names.
+    assert all(digest_file(path) == name for name, path in kept.items())
+    assert '["train", "evaluate"]' in json.loads(kept[first].read_bytes())["policies"]
+
+
+def test_where_the_policies_cannot_be_kept_nothing_is_decided(tmp_path: Path) -> None:
+    trust = make(tmp_path / "trust")
+    (trust.path / "policies").write_text("")
+    with pytest.raises(ConfigError, match=r"the policies could not be kept: .*; nothing is decided"):
+        trust.gatekeeper.require(reading())
+    assert trust.ledger.size == 1

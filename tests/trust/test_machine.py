@@ -27,7 +27,7 @@ PASSPORT = Passport(
     config={},
     seeds={},
     hardware={},
-    deploy=Deployment(embodiments=("arm@1",), sites=("plant",), until_ns=UNTIL_NS),
+    deploy=Deployment(embodiments=("arm@1",), sites=("plant",), parties=("p",), until_ns=UNTIL_NS),
 )
 
 
@@ -69,6 +69,8 @@ def test_what_does_not_hold_here_or_now_is_refused(folder):
         check(at(folder), embodiment="car@1")
     with pytest.raises(PassportError, match=r"do not allow site 'plant'; allowed: lab"):
         check(at(folder), replace(PASSPORT, deploy=replace(PASSPORT.deploy, sites=("lab",))))
+    with pytest.raises(PassportError, match=r"do not allow party 'p'; allowed: lab-co"):
+        check(at(folder), replace(PASSPORT, deploy=replace(PASSPORT.deploy, parties=("lab-co",))))
     with pytest.raises(PassportError, match="an agreement ended"):
         check(at(folder, UNTIL_NS))
 

@@ -30,12 +30,15 @@ GOOD = Passport(
     datasets=(DATASET,),
     agreements=(digest_bytes(b"agreement"),),
     reads=digest_bytes(b"reads"),
-    deploy=Deployment(embodiments=("arm/panda@1",), sites=("plant-1", "plant-2"), until_ns=UNTIL_NS),
+    deploy=Deployment(
+        embodiments=("arm/panda@1",), sites=("plant-1", "plant-2"), parties=("plant-co", "lab-co"), until_ns=UNTIL_NS
+    ),
 )
 
 
 def check(envelope: Envelope, **change) -> Passport:
-    given = {"weights": WEIGHTS, "embodiment": "arm/panda@1", "site": "plant-1", "now_ns": 1_500, "revocations": None}
+    where = {"embodiment": "arm/panda@1", "site": "plant-1", "party": "plant-co"}
+    given = {"weights": WEIGHTS, "now_ns": 1_500, "revocations": None} | where
     return passport.check(envelope, TRUST, place="here", **(given | change))
 
 
@@ -104,6 +107,7 @@ def test_other_weights_are_refused():
     [
         ({"embodiment": "arm/other@1"}, "do not allow machine 'arm/other@1'; allowed: arm/panda@1"),
         ({"site": "plant-3"}, "do not allow site 'plant-3'; allowed: plant-1, plant-2"),
+        ({"party": "rival"}, "do not allow party 'rival'; allowed: plant-co, lab-co"),
         ({"now_ns": UNTIL_NS}, "an agreement ended at 2000 ns, the clock shows 2000 ns"),
         ({"now_ns": MADE_NS - 1}, "the clock was set back"),
     ],
@@ -114,7 +118,16 @@ def test_what_the_agreements_do_not_allow_is_refused(change, reason):
 
 
 @pytest.mark.parametrize(
-    "change", [{"site": "plant-2"}, {"now_ns": UNTIL_NS - 1}, {"now_ns": MADE_NS}, {"embodiment": None}, {"site": None}]
+    "change",
+    [
+        {"site": "plant-2"},
+        {"now_ns": UNTIL_NS - 1},
+        {"now_ns": MADE_NS},
+        {"embodiment": None},
+        {"site": None},
+        {"party": "lab-co"},
+        {"party": None},
+    ],
 )
 def test_what_is_just_inside_is_allowed(change):
     assert check(GOOD.signed(KEY), **change) == GOOD
@@ -124,25 +137,47 @@ def test_what_is_not_named_is_not_allowed_and_a_star_is_everything():
     nowhere = dataclasses.replace(GOOD, deploy=Deployment(embodiments=("arm/panda@1",)))
     with pytest.raises(PassportError, match="do not allow site 'plant-1'; allowed: none"):
         check(nowhere.signed(KEY))
-    anywhere = dataclasses.replace(GOOD, deploy=Deployment(embodiments=("*",), sites=("*",)))
-    assert check(anywhere.signed(KEY), embodiment="any", site="any", now_ns=1 << 62) == anywhere
+    nobody = dataclasses.replace(GOOD, deploy=Deployment(embodiments=("*",), sites=("*",)))
+    with pytest.raises(PassportError, match="do not allow party 'plant-co'; allowed: none"):
+        check(nobody.signed(KEY))
+    anywhere = dataclasses.replace(GOOD, deploy=Deployment(embodiments=("*",), sites=("*",), parties=("*",)))
+    assert check(anywhere.signed(KEY), embodiment="any", site="any", party="any", now_ns=1 << 62) == anywhere
+
+
+def test_a_passport_from_before_parties_were_asked_is_read_and_allows_nobody():
+    old = altered(lambda statement: statement["predicate"]["deploy"].pop("parties"))
+    found, _ = passport.verify(old, TRUST, place="here")
+    assert found == dataclasses.replace(GOOD, deploy=dataclasses.replace(GOOD.deploy, parties=()))
+    with pytest.raises(PassportError, match="do not allow party 'plant-co'; allowed: none"):
+        check(old)
+    # What is made from it is decided by its other terms.
+    assert check(old, party=None) == found
 
 
 @pytest.mark.parametrize(
     ("deploy", "words"),
     [
-        (Deployment(), "may run nowhere: no place is allowed by all agreements"),
-        (Deployment(embodiments=("arm/panda@1",)), "may run nowhere: no place is allowed by all agreements"),
-        (Deployment(sites=("plant",)), "may run nowhere: no place is allowed by all agreements"),
         (
-            Deployment(embodiments=("a@1", "b@1"), sites=("x", "y"), until_ns=1_000_000_000),
-            "may run on a@1, b@1 at x, y, before 1970-01-01T00:00:01+00:00",
+            GOOD.deploy,
+            "may run on arm/panda@1 at plant-1, plant-2, before 1970-01-01T00:00:00+00:00, by plant-co, lab-co",
         ),
-        (Deployment(embodiments=("*",), sites=("*",)), "may run on every machine at every site, without end"),
+        (
+            Deployment(embodiments=("*",), sites=("*",), parties=("*",)),
+            "may run on every machine at every site, without end, by anyone",
+        ),
+        (
+            Deployment(embodiments=("a@1", "b@1"), sites=("x",), parties=("p",), until_ns=1_000_000_000),
+            "may run on a@1, b@1 at x, before 1970-01-01T00:00:01+00:00, by p",
+        ),
+        (Deployment(), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(sites=("*",), parties=("*",)), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(embodiments=("*",), parties=("*",)), "may run nowhere: no place is allowed by all agreements"),
+        (Deployment(embodiments=("*",), sites=("*",)), "may run nowhere: no party is allowed by all agreements"),
     ],
 )
-def test_where_it_may_run_is_said_in_words(deploy, words):
+def test_where_by_whom_and_until_when_is_said_in_words(deploy: Deployment, words: str):
     assert str(deploy) == words
+    assert deploy.is_anywhere == ("nowhere" not in words)
 
 
 @pytest.mark.parametrize("what", ["passport", "weights", "parent"])

@@ -22,14 +22,16 @@ END_NS = (57 * 365 + 14 + 90) * 86400 * 10**9
 
 def test_one_agreement_allows_what_it_says():
     assert deployment_under(rules(), [GRIP]) == Deployment(
-        embodiments=("arm@1",), sites=("lab", "plant"), until_ns=END_NS
+        embodiments=("arm@1",), sites=("lab", "plant"), parties=("lab-co",), until_ns=END_NS
     )
 
 
 def test_two_allow_what_both_say_and_the_first_to_end_ends_both():
     shorter = replace(ABROAD, machines=("arm@1", "car@1"), valid_until=FULL.valid_until.replace(day=30))
     found = deployment_under(rules(OwnerAgreements(owner="maker", agreements=(FULL, shorter))), [GRIP, OPEN])
-    assert found == Deployment(embodiments=("arm@1",), sites=("lab", "plant"), until_ns=END_NS - 86400 * 10**9)
+    assert found == Deployment(
+        embodiments=("arm@1",), sites=("lab", "plant"), parties=("lab-co",), until_ns=END_NS - 86400 * 10**9
+    )
 
 
 def test_one_agreement_without_deployment_allows_no_place_for_all():
@@ -48,6 +50,15 @@ def test_a_site_that_an_excluded_party_operates_is_no_place():
     assert deployment_under(rules(owner), [OPEN, GRIP]).sites == ("lab", "plant")
 
 
+def test_who_runs_the_machine_must_be_a_party_to_every_agreement():
+    both_parties = replace(FULL, parties=("lab-co", "plant-co"))
+    abroad = replace(ABROAD, parties=("plant-co", "lab-co", "host-co"))
+    owner = OwnerAgreements(owner="maker", agreements=(both_parties, abroad))
+    assert deployment_under(rules(owner), [GRIP]).parties == ("lab-co", "plant-co")
+    assert deployment_under(rules(owner), [OPEN]).parties == ("host-co", "lab-co", "plant-co")
+    assert deployment_under(rules(owner), [GRIP, OPEN]).parties == ("lab-co", "plant-co")
+
+
 def test_nothing_read_forbids_nothing():
     assert deployment_under(rules(), []) == EVERYWHERE
 
@@ -63,8 +74,10 @@ def test_nothing_read_forbids_nothing():
     ],
 )
 def test_names_that_both_allow(one, other, expected):
-    found = both(Deployment(embodiments=one, sites=other), Deployment(embodiments=other, sites=one))
-    assert (found.embodiments, found.sites) == (expected, expected)
+    found = both(
+        Deployment(embodiments=one, sites=other, parties=one), Deployment(embodiments=other, sites=one, parties=other)
+    )
+    assert (found.embodiments, found.sites, found.parties) == (expected, expected, expected)
 
 
 @pytest.mark.parametrize(("one", "other", "expected"), [(None, None, None), (1, None, 1), (None, 2, 2), (2, 1, 1)])

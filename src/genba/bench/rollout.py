@@ -122,7 +122,9 @@ def check_passport(task: Task, bundle: Bundle, trust: Path | str | None, *, allo
     if trust:
         clearance = clear(bundle, MachineTrust(trust))
         return f"checked: {clearance.digest}, released by {', '.join(clearance.released_by)}"
-    if not str(getattr(task.make_env, "__module__", "")).startswith(SIMULATORS) and not allow_unchecked:
+    # A ``partial`` is as what it calls.
+    make_env = getattr(task.make_env, "func", task.make_env)
+    if not str(getattr(make_env, "__module__", "")).startswith(SIMULATORS) and not allow_unchecked:
         raise PassportError(
             f"{task.id}: not a simulator of this project, so no bundle acts on it unchecked; name the machine's trust folder "
             f"(--trust, or trust=)"

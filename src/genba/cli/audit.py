@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from genba.cli.audit_pack import add_to as add_pack
 from genba.cli.passport_view import passport_path, table_of, trust_store
 from genba.errors import LedgerError
 from genba.runtime.bundle import Bundle, is_bundle
@@ -229,16 +230,20 @@ def passport(
     revoked: Annotated[Path | None, typer.Option(help="The signed list of revoked models.")] = None,
     embodiment: Annotated[str | None, typer.Option(help="Id of the machine that must be allowed.")] = None,
     site: Annotated[str | None, typer.Option(help="The site that must be allowed.")] = None,
+    party: Annotated[str | None, typer.Option(help="Who runs the machine, and must be allowed.")] = None,
 ) -> None:
-    """Verify a model's passport and show it; refuse it where it is not for these weights, this machine or this site.
+    """Verify a model's passport and show it; refuse it where it is not for these weights, this machine, this site or this party.
 
     A bundle must be the one that was released with it. A checkpoint's weights are compared when it is exported, or gone on from.
     """
     file, store = passport_path(path), trust_store(trust)
     envelope = passports.read(file)
     found, signers = passports.verify(envelope, store, place=str(file))
-    if (embodiment is None) != (site is None):
-        raise LedgerError("passport: got one of --embodiment and --site, expected both: each may be refused")
+    given = {"--embodiment": embodiment, "--site": site, "--party": party}
+    if left_out := [name for name, value in given.items() if value is None and any(given.values())]:
+        raise LedgerError(
+            f"passport: got no {' and no '.join(left_out)}, expected all of {', '.join(given)}: each may be refused"
+        )
     if revoked is None and (trust / REVOCATION_FILE).exists():
         revoked = trust / REVOCATION_FILE
     Console().print(table_of(found, envelope.digest, signers), highlight=False)
@@ -253,6 +258,7 @@ def passport(
         weights=at_hand,
         embodiment=embodiment,
         site=site,
+        party=party,
         now_ns=time.time_ns(),
         revocations=revocation.read(revoked, store) if revoked else None,
         place=str(file),
@@ -295,6 +301,9 @@ def trained_on(
     _say(f"{'trained on' if answer else 'not trained on'}: {claim}")
     if not answer:
         raise typer.Exit(1)
+
+
+add_pack(app)
 
 
 def _enter(ledger: Ledger, add: Callable[[Ledger], Entry], private: Path | None) -> None:

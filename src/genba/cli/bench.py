@@ -12,6 +12,7 @@ from rich.table import Table
 
 from genba import registry
 from genba.bench.collect import collect as collect_episodes
+from genba.bench.conditions import measure_conditions
 from genba.bench.results import Result
 from genba.bench.rollout import DEFAULT_EPISODES, roll_out
 from genba.cli.default_command import DefaultCommand
@@ -19,6 +20,7 @@ from genba.cli.trust_option import TrustOption
 from genba.cli.vault_option import say_rules
 from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
+from genba.report.run import write_pictures
 
 
 class _RunFirst(DefaultCommand):
@@ -36,7 +38,7 @@ app = typer.Typer(
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'.")],
+    task: Annotated[str, typer.Argument(help="A task, e.g. arm/grip@1; see 'genba bench list'; or a CommonRoad file.")],
     policy: Annotated[str, typer.Option(help="One of the task's policies, or the folder of a bundle.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many of the task's frozen test seeds.")] = DEFAULT_EPISODES,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
@@ -122,6 +124,35 @@ def collect(
         f"{done.num_new} new episodes in {vault}, {done.num_existing} were there; success {done.success}",
         highlight=False,
     )
+
+
+@app.command()
+def conditions(
+    machine: Annotated[str, typer.Argument(help="arm, vehicle or factory.")],
+    policy: Annotated[
+        list[str], typer.Option(help="A policy of the tasks, or a bundle's folder; may be given several times.")
+    ],
+    out: Annotated[Path, typer.Option(help="Results go to OUT/TASK/POLICY.json; what is there is not measured again.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many of each task's frozen test seeds.")] = 100,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs in this one.")] = 2,
+    deadline: Annotated[
+        bool | None,
+        typer.Option("--deadline/--no-deadline", help="Treat late answers as late; by default with a bundle only."),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Draw each first episode into this run's folder, for 'genba report RUN_DIR'.")
+    ] = None,
+    trust: TrustOption = None,
+) -> None:
+    """Measure policies on a machine's main task and on every condition that training never shows."""
+    measured = measure_conditions(
+        machine, policy, out, episodes=episodes, workers=workers, enforce_deadline=deadline, trust=trust
+    )
+    for path, result in measured:
+        Console().print(f"{path}: success {result.success}", highlight=False, soft_wrap=True)
+        if pictures is not None:
+            for trace in result.traces.values():
+                write_pictures(pictures, result.task, registry.task(result.task).draw(trace, result.policy))
 
 
 @app.command("list")

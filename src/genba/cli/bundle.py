@@ -21,11 +21,12 @@ from genba.runtime.clearance import clear
 from genba.runtime.export import ExportReport, Papers, export_bundle
 from genba.train import checkpoint
 from genba.train.optimizer import MeanWeights
-from genba.train.passport import read_set, read_sources
+from genba.train.passport import read_set
 from genba.trust import passport as passports
 from genba.trust.folder import TrustFolder
 from genba.trust.machine import MachineTrust
 from genba.trust.requests import Holding, Request
+from genba.trust.sources import read_sources
 
 app = typer.Typer(no_args_is_help=True, help="Export a checkpoint to what runs on a machine; check a bundle.")
 
@@ -159,6 +160,7 @@ def _papers(checkpoint_path: Path, weights: str, embodiment_ids: list[str], trus
         weights=weights,
         embodiment=None,
         site=None,
+        party=None,
         now_ns=time.time_ns(),
         revocations=trust.revocations(),
         place=str(path),

@@ -42,7 +42,7 @@ from genba.trust.sandbox.support import missing
 
 #: command -> its words, or "" where it touches no owner's data. A word in capitals stands in its place, the others are
 #: options. After a word: "<" a path to read, ">" a folder to write, made where there is none, "^" a file or folder to make or
-#: replace, whose parent must be written for that; "!" an option without a value. What has no sign is no path.
+#: replace, whose parent must be written for that; "@" the address of a floor; "!" an option without a value. What has no sign is no path.
 COMMANDS: dict[str, str] = {
     "demo": "--out> --quick! --long! --processes",
     "data import": "PATH< --vault> --dbc< --reader --option -o --owner --dataset --site --jurisdiction --agreement --frames "
@@ -63,29 +63,36 @@ COMMANDS: dict[str, str] = {
     "bundle check": "PATH<",
     "bundle show": "PATH<",
     "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --name --pictures>",
+    "bench conditions": "MACHINE --policy< --out> --episodes --workers --deadline! --no-deadline! --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
+    "factory run": "--floor@ --journal^ --policy< --deadline --plans --out^",
+    "factory record": "--floor@ --vault> --seconds --episode-seconds --owner --dataset --site --jurisdiction --agreement",
     "machine watch": "TASK --policy< --seed --save^ --speed",
     "report page": "RUN_DIR> --out^ --open!",
     "report readme": "",
     "report stores": "",
     "report readers": "",
     "report conditions": "",
+    "report vehicle-logs": "",
+    "report job-shops": "",
     "trust contribution": "RUN< --vault< --out^ --leakage! --no-leakage!",
 }
 #: nouns whose commands are confined only where ``COMMANDS`` names them: they keep the rules, the keys and the ledger, or know
-#: no data
+#: no owner's data, as a factory's other commands
 UNCONFINED = ("trust", "audit", "plan", "factory")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
-_ON_MACHINES = ("bench run", "machine watch", "bundle check", "bundle show")
+_ON_MACHINES = ("bench run", "bench conditions", "factory run", "machine watch", "bundle check", "bundle show")
 #: what torchrun tells its ranks
 _TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given
 _GIVEN = {"--vault": (os.environ.get("GENBA_VAULT") or "vault")}
 
+#: Ports of floors whose address names none.
+_FLOOR_PORTS = {"opc.tcp": 4840, "mqtt": 1883}
 #: Files in which libraries keep what they compiled or found out; within, they lie in the trust folder.
 _CACHES = {
     "XDG_CACHE_HOME": "",
@@ -119,7 +126,7 @@ class Words:
     options: tuple[tuple[str, str], ...] = ()
     """Every option that is given with a value, by name."""
     paths: tuple[tuple[str, str], ...] = ()
-    """``<``, ``>`` or ``^``, and the path."""
+    """``<``, ``>`` or ``^``, and the path; ``@`` and the address."""
     flags: tuple[str, ...] = ()
     """Every option that is given without a value."""
 
@@ -245,7 +252,7 @@ def words_of(arguments: Sequence[str]) -> Words | None:
         return None
     places, meant = [], {}
     for word in COMMANDS[name].split():
-        bare = word.rstrip("<>^!")
+        bare = word.rstrip("<>^@!")
         if bare.startswith("-"):
             meant[bare] = word[len(bare) :]
         else:
@@ -302,7 +309,7 @@ def policy_of(trust: TrustFolder, words: Words, terms: Iterable[Holding]) -> Pol
     Raises:
         SandboxError: it names an endpoint that nobody declared, or that not every agreement allows.
     """
-    needed = [_endpoint(path) for _, path in words.paths if "://" in path]
+    needed = [_floor_endpoint(path) if sign == "@" else _endpoint(path) for sign, path in words.paths if "://" in path]
     now_s = time.time_ns() // 1_000_000_000
     return agreed_policy(trust.rules, party=trust.party, site=trust.site, terms=terms, now_s=now_s, needed=needed)
 
@@ -316,10 +323,24 @@ def _endpoint(location: str) -> str:
     return host if ":" in host else f"{host}:{default}"
 
 
+def _floor_endpoint(address: str) -> str:
+    """Return the host and port of a floor's address."""
+    try:
+        url = urlsplit(address)
+        port = url.port or _FLOOR_PORTS[url.scheme]
+        if not url.hostname:
+            raise ValueError("no host")
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"--floor: got {address!r}, expected opc.tcp://HOST:PORT or mqtt://HOST:PORT/GROUP/NODE"
+        ) from error
+    return f"[{url.hostname}]:{port}" if ":" in url.hostname else f"{url.hostname}:{port}"
+
+
 def _with_files(policy: Policy, trust: TrustFolder, words: Words, terms: Iterable[Holding]) -> Policy:
     readable, writable = list(_code_rules()), []
     for sign, path in words.paths:
-        if "://" in path or not path:
+        if "://" in path or not path or sign == "@":
             continue
         where = Path(path)
         if sign == "<":

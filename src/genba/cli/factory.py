@@ -15,9 +15,9 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from genba.cli.factory_check import check
+from genba.cli.factory_job_shop import job_shop
 from genba.cli.trust_option import TrustOption
 from genba.data.vault import Vault
 from genba.errors import ConfigError, FloorError
@@ -34,13 +34,13 @@ from genba.floor.protocol import SensingFloor
 from genba.floor.sensors import EMBODIMENT_ID, SENSORS, SensorRecorder, Sensors
 from genba.floor.state import FloorState, begin
 from genba.floor.what_if import WhatIf, change_from_words, what_if
-from genba.machines.factory.fjsp.measure import mean_gaps, measure
 from genba.machines.factory.generator import generate
 from genba.report.gantt import write_gantt
 from genba.spec.episode import EpisodeMetadata
 
 app = typer.Typer(no_args_is_help=True, help="Run a factory floor, re-sequence one, ask what would happen if.")
 app.command()(check)
+app.command(name="job-shop")(job_shop)
 
 #: Before a node asks its broker again, seconds.
 BROKER_PAUSE_S = 1.0
@@ -237,7 +237,10 @@ def record(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long in all.")] = 60.0,
     episode_seconds: Annotated[float, typer.Option(min=0.1, help="Length of an episode.")] = 60.0,
     owner: Annotated[str, typer.Option(help="Who owns them.")] = "genba",
+    dataset: Annotated[str, typer.Option(help="Which of the owner's data sets they belong to.")] = "default",
     site: Annotated[str, typer.Option(help="Where the floor is.")] = "floor",
+    jurisdiction: Annotated[str, typer.Option(help="Whose law applies, e.g. JP.")] = "none",
+    agreement: Annotated[str, typer.Option(help="Under which agreement they may be used.")] = "genba-demo",
 ) -> None:
     """Record a floor's sensors into a vault, each at its own rate and on its own clock."""
     sink = Vault.open(vault, create=True)
@@ -257,6 +260,9 @@ def record(
                         owner=owner,
                         site=site,
                         source=floor,
+                        dataset=dataset,
+                        jurisdiction=jurisdiction,
+                        agreement=agreement,
                     )
                 )
                 sink.append(episode)
@@ -266,27 +272,6 @@ def record(
                     return
 
     asyncio.run(_with_floor(floor, listen))
-
-
-@app.command(name="job-shop")
-def job_shop(
-    folder: Annotated[Path, typer.Argument(help="A folder of flexible job shops in the classic text format.")],
-    best_known: Annotated[Path | None, typer.Option(help="JSON list with instance and upper_bound of each.")] = None,
-    seconds: Annotated[list[float] | None, typer.Option(help="Times of the solver; several columns.")] = None,
-    pattern: Annotated[str, typer.Option(help="Which files.")] = "*.txt",
-    out: Annotated[Path | None, typer.Option(help="Write the table here as JSON.")] = None,
-) -> None:
-    """Measure dispatching rules and CP-SAT, begun with the best of them, on flexible job shops."""
-    found = measure(sorted(folder.glob(pattern)), best_known, tuple(seconds or (1.0,)))
-    columns = list(found[0]["makespan"])
-    table = Table("instance", "best known", *columns)
-    for row in found:
-        table.add_row(row["instance"], str(row["best_known"]), *(str(row["makespan"][name]) for name in columns))
-    gaps = mean_gaps(found)
-    table.add_row("[bold]mean gap, %[/]", "", *(f"{gaps[name]:.1f}" for name in columns))
-    Console().print(table)
-    if out is not None:
-        out.write_text(json.dumps({"mean_gap_percent": gaps, "rows": found}, indent=1) + "\n", encoding="utf-8")
 
 
 async def _with_floor(address: str, use: Callable[[SensingFloor], Awaitable[None]]) -> None:

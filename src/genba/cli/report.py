@@ -1,4 +1,4 @@
-"""``genba report``: the page of a run, and the tables of the README, docs/arm.md, docs/data.md and docs/readers.md."""
+"""``genba report``: the page of a run, and the tables of the README and of the pages in docs/ that are generated."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from rich.console import Console
 from genba.cli.default_command import DefaultCommand
 from genba.errors import ConfigError
 from genba.report.conditions import conditions_table
+from genba.report.job_shops import job_shops_table
 from genba.report.page import write_page
 from genba.report.readers import readers_table
 from genba.report.readme import results_table, with_table
 from genba.report.stores import stores_table
+from genba.report.vehicle_logs import vehicle_logs_tables
 
 
 class _PageFirst(DefaultCommand):
@@ -80,12 +82,41 @@ def readers(
 
 @app.command()
 def conditions(
-    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/measurements/arm"),
-    file: TableFile = Path("docs/arm.md"),
+    machine: Annotated[str, typer.Option(help="arm or vehicle.")] = "arm",
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of result files; docs/measurements/MACHINE by default.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The file that holds the table; docs/MACHINE.md by default.")
+    ] = None,
     check: Check = False,
 ) -> None:
-    """Generate the table of the arm's conditions from result files."""
-    _generate(file, conditions_table(results), results, check=check, command="genba report conditions")
+    """Generate the tables of a machine's conditions from result files."""
+    results, file = results or Path("docs/measurements") / machine, file or Path("docs") / f"{machine}.md"
+    command = f"genba report conditions --machine {machine}"
+    _generate(file, conditions_table(results, machine), results, check=check, command=command)
+
+
+@app.command("vehicle-logs")
+def vehicle_logs(
+    results: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("docs/measurements"),
+    file: TableFile = Path("docs/vehicle-logs.md"),
+    check: Check = False,
+) -> None:
+    """Generate the tables of recorded drives and sweeps from measurements."""
+    _generate(file, vehicle_logs_tables(results), results, check=check, command="genba report vehicle-logs")
+
+
+@app.command(name="job-shops")
+def job_shops(
+    result: Annotated[Path, typer.Option(help="What genba factory job-shop --out wrote.")] = Path(
+        "docs/measurements/fjsp.json"
+    ),
+    file: TableFile = Path("docs/factory.md"),
+    check: Check = False,
+) -> None:
+    """Generate the table of flexible job shops from a measurement."""
+    _generate(file, job_shops_table(result), result, check=check, command="genba report job-shops")
 
 
 def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:

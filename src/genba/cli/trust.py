@@ -16,6 +16,8 @@ from rich.table import Table
 from genba.cli.trust_agreements import add_to as add_agreements
 from genba.cli.trust_contribution import add_to as add_contribution
 from genba.cli.trust_folder import add_to as add_folder
+from genba.cli.trust_reissue import add_to as add_reissue
+from genba.cli.trust_revoke import add_to as add_revocation
 from genba.cli.trust_withdraw import add_to as add_withdrawal
 from genba.errors import ConfigError, nearest
 from genba.trust.sandbox.log import SYNCS, Sync, read_log
@@ -26,11 +28,13 @@ from genba.trust.sandbox.support import requirements, try_for_real
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Keep data where its owner said: init, show, agreements, decide, rotate, run, probe, egress.",
+    help="Keep data where its owner said: init, show, agreements, decide, rotate, withdraw, revoke, reissue, run, probe, egress.",
 )
 add_folder(app)
 add_agreements(app)
 add_withdrawal(app)
+add_revocation(app)
+add_reissue(app)
 add_contribution(app)
 
 SOURCE = "command line"

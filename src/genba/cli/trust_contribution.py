@@ -18,6 +18,9 @@ from genba.data.vault import Vault
 from genba.errors import ConfigError
 from genba.trust.digest import canonical_json
 
+#: stands above the numbers; measured: docs/withdrawal.md
+ALIKE = "~ estimates: between owners whose data are alike they tell nothing"
+
 
 def contribution(
     run: Annotated[Path, typer.Argument(help="Folder of a training run, or a checkpoint.")],
@@ -45,7 +48,10 @@ def contribution(
     traced = read_traced(path.parent, until=reads.step)
     embodiments = [one.id for one in checkpoint.embodiments_of(path)]
     found = shares(kept, reads, traced, leakage_of(path, kept, reads) if leakage else {}, embodiments)
-    _show(Console(), found)
+    console = Console()
+    for line in (f"What each owner's data contributed to {path}, {reads.step} train steps", ALIKE):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    _show(console, found)
     if out is not None:
         table = to_json(found, run=str(path), step=reads.step, reads=reads)
         write_durably(out, canonical_json(json.loads(json.dumps(table))) + b"\n", replace=True)
@@ -87,7 +93,7 @@ def _show(console: Console, found: list[OwnerShare]) -> None:
         )
     console.print(table, highlight=False)
     console.print(
-        "~ estimates. Attribution: of the decrease of the held-back loss, to first order, the part that an owner's gradients point "
+        "Attribution: of the decrease of the held-back loss, to first order, the part that an owner's gradients point "
         "at (TracIn); no price and no proof. Told by loss: how often a training episode has a smaller loss than a held-back one, 0.5 "
         "is chance, with its 95 % interval.",
         highlight=False,

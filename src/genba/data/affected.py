@@ -66,8 +66,7 @@ def find_models(
     Raises:
         LedgerError: the ledger does not read.
     """
-    checkpoints = _below(runs, CHECKPOINT_FILE, _CHECKPOINTS_ONLY)
-    exported = _below(bundles, BUNDLE_FILE, _BUNDLES_ONLY)
+    checkpoints, exported = checkpoints_below(runs), bundles_below(bundles)
     if not checkpoints and not exported:
         return []
     records = {str(e.body.get("digest")) for e in read_entries(trust.ledger.folder) if e.kind == "read"}
@@ -83,6 +82,16 @@ def find_models(
         if inherited == found:
             return found
         found = inherited
+
+
+def checkpoints_below(runs: Iterable[Path]) -> list[Path]:
+    """Return the folder of every checkpoint at or below some folders, sorted."""
+    return _below(runs, CHECKPOINT_FILE, _CHECKPOINTS_ONLY)
+
+
+def bundles_below(folders: Iterable[Path]) -> list[Path]:
+    """Return the folder of every bundle at or below some folders, sorted."""
+    return _below(folders, BUNDLE_FILE, _BUNDLES_ONLY)
 
 
 def last_clean(models: Iterable[Model]) -> dict[Path, Model | None]:

@@ -15,7 +15,7 @@ An episode is checked against its embodiment at the door and is either stored wh
 may append at the same time. Blocks are sealed under the key of the episode's owner and data set unless whoever opens the
 vault says otherwise. Shards may lie in object storage; the catalog is then kept in a local folder and made again
 from the shards where it is lost. A vault is open, or governed: then nothing is stored and nothing opened before the rules of
-its trust folder were asked (``genba.trust.gate``). The vault keeps data; it does not cut windows (``windows``), weigh machines
+its trust folder were asked (``governed``). The vault keeps data; it does not cut windows (``windows``), weigh machines
 (``mixture``), pack small shards together (``compact``) or look for damage (``fsck``).
 """
 
@@ -26,7 +26,6 @@ import os
 import uuid
 import weakref
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from genba.config import read_toml_text, to_toml
 from genba.data.anchors import anchor_times
 from genba.data.catalog import Catalog, EpisodeEntry, ShardEntry
 from genba.data.codecs import StorageChoices, encode
+from genba.data.governed import gate_of, gate_to, put_under
 from genba.data.layout import EncodedEpisode, Shard
 from genba.data.shard import PLAIN, SUFFIX, ShardFile, new_header, shard_bytes
 from genba.data.storage import Storage
@@ -57,12 +57,12 @@ from genba.spec.embodiment import Embodiment, load_embodiment
 from genba.spec.episode import Episode
 from genba.spec.statistics import Statistics, episode_statistics
 from genba.trust.digest import digest_bytes
-from genba.trust.folder import VARIABLE, TrustFolder
+from genba.trust.folder import TrustFolder
 from genba.trust.gate import Gate, GatedKeys
 from genba.trust.keys import FileKeys, KeyProvider
 from genba.trust.pkcs11 import keys_from_environment
 
-CATALOG_NAME, GOVERNED_NAME = "catalog.sqlite", "governed.toml"
+CATALOG_NAME = "catalog.sqlite"
 SHARD_FOLDER, EMBODIMENT_FOLDER, SET_ASIDE_FOLDER = "shards", "embodiments", "set-aside"
 
 
@@ -76,16 +76,15 @@ def file_name(embodiment_id: str) -> str:
     return "".join(c if c.isalnum() or c in "-." else "_" for c in embodiment_id)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Governed:
-    """What ``governed.toml`` says."""
-
-    ledger: str
-    """Id of the ledger of the trust folder whose rules are asked."""
-
-
 class Vault:
     """Episodes in shards; an ``EpisodeSink``. It holds no open file, so it may be sent to other processes."""
+
+    #: who is asked before data is used; None in an open vault
+    gate: Gate | None
+    #: what shards are sealed and opened with; ``keys`` behind the gate where there is one
+    shard_keys: KeyProvider | GatedKeys
+    #: what is not stored again: by its own lists and, where it stands under a trust folder, by those of every withdrawal there
+    withdrawn: Withdrawn
 
     def __init__(
         self,
@@ -107,13 +106,7 @@ class Vault:
             )
         self.catalog = Catalog(self.path / CATALOG_NAME)
         self.trust, self._purpose = trust or TrustFolder.from_environment(), purpose
-        #: who is asked before data is used; None in an open vault
-        self.gate: Gate | None = None
-        #: what shards are sealed and opened with; ``keys`` behind the gate where there is one
-        self.shard_keys: KeyProvider | GatedKeys = self.keys
-        if (governed := self._governed()) is not None:
-            self._stand_under(governed.ledger)
-        self.withdrawn = self._lists()
+        self._stand_under(gate_of(self.storage, self.trust, purpose=purpose))
         self._embodiments = {embodiment.id: embodiment for embodiment in embodiments}
         self._opened: weakref.WeakValueDictionary[str, ShardFile] = weakref.WeakValueDictionary()
 
@@ -172,8 +165,8 @@ class Vault:
         if create or not vault.storage.is_local:
             vault.catalog.create()
         # Another process may have made it meanwhile, under its rules: nothing may be stored here as in an open vault.
-        if create and vault.gate is None and (governed := vault._governed()) is not None:
-            vault._stand_under(governed.ledger)
+        if create and vault.gate is None:
+            vault._stand_under(gate_of(vault.storage, vault.trust, purpose=purpose))
         if not vault.storage.is_local:
             # A shard that is damaged or another owner's does not keep the rest from being used; fsck names it.
             vault.rebuild(refused={})
@@ -405,42 +398,21 @@ class Vault:
 
     def gate_to(self, trust: TrustFolder) -> Gate:
         """Return what asks a trust folder's rules about whatever is done with this vault."""
-        return Gate(trust, purpose=self._purpose, endpoints=self.storage.endpoints)
+        return gate_to(self.storage, trust, purpose=self._purpose)
 
     def put_under(self, gate: Gate) -> None:
-        """Write that this vault stands under a gate's rules from now on; what it holds already is for ``govern``.
+        """Put this vault under a gate's rules from now on; what it holds already is for ``govern``.
 
         Raises:
             StorageError: the disk refused.
         """
-        self.storage.write(GOVERNED_NAME, to_toml(Governed(ledger=gate.ledger_id)).encode(), replace=True)
-        self.trust, self.gate, self.shard_keys = gate.trust, gate, GatedKeys(self.keys, gate)
-        self.withdrawn = self._lists()
+        put_under(self.storage, gate)
+        self._stand_under(gate)
 
-    def _lists(self) -> Withdrawn:
-        # Those of its own, and, where it stands under a trust folder, those of every withdrawal there.
-        return Withdrawn(self.storage, self.keys, self.gate.trust.path / WITHDRAWALS if self.gate else None)
-
-    def _governed(self) -> Governed | None:
-        size_bytes = self.storage.size_bytes(GOVERNED_NAME)
-        if size_bytes is None:
-            return None
-        text = self.storage.open(GOVERNED_NAME).view(0, size_bytes).tobytes().decode() if size_bytes else ""
-        return read_toml_text(text, Governed, where=self.storage.place(GOVERNED_NAME))
-
-    def _stand_under(self, ledger_id: str) -> None:
-        if self.trust is None:
-            raise PermissionDeniedError(
-                f"{self.storage.location.partition('?')[0]}: governed by the rules of ledger {ledger_id}, which nobody can ask "
-                f"here; name its trust folder with --trust or ${VARIABLE}"
-            )
-        if self.trust.ledger.id != ledger_id:
-            raise PermissionDeniedError(
-                f"{self.storage.location.partition('?')[0]}: governed by the rules of ledger {ledger_id}, got the trust folder "
-                f"{self.trust.path} of ledger {self.trust.ledger.id}; name the one that it was put under"
-            )
-        self.gate = self.gate_to(self.trust)
-        self.shard_keys = GatedKeys(self.keys, self.gate)
+    def _stand_under(self, gate: Gate | None) -> None:
+        self.gate, self.trust = gate, gate.trust if gate else self.trust
+        self.shard_keys = GatedKeys(self.keys, gate) if gate else self.keys
+        self.withdrawn = Withdrawn(self.storage, self.keys, gate.trust.path / WITHDRAWALS if gate else None)
 
     def rebuild(self, *, refused: dict[str, GenbaError] | None = None) -> int:
         """Add to the catalog every shard whose episodes it does not know, after a crash or the loss of the catalog.

@@ -32,7 +32,6 @@ from genba.data.storage import erase_file, write_durably
 from genba.data.vault import Vault
 from genba.data.withdrawn import FOLDER, SUFFIX, WITHDRAWALS
 from genba.errors import ConfigError, DataError
-from genba.trust import revocation
 from genba.trust.audit import read_entries
 from genba.trust.denied import DeniedList
 from genba.trust.digest import canonical_json, digest_json
@@ -41,7 +40,7 @@ from genba.trust.folder import TrustFolder
 from genba.trust.keys import KeyProvider, key_id
 from genba.trust.ledger import Entry
 from genba.trust.proofs import prove
-from genba.trust.revocation import Revoked
+from genba.trust.revoking import revoke_models
 from genba.trust.withdrawal import (
     begin,
     check_receipt,
@@ -268,24 +267,12 @@ class _Round:
         }
 
     def _revoke(self) -> None:
-        now_ns, old = time.time_ns(), self.trust.revocations()
         reason = f"an owner withdrew data that it was trained on (ledger entry {self._entry()})"
         wanted = [d for m in self.journal.round["models"] for d in (m["passport"], m["weights"]) if d]
-        fresh = [d for d in dict.fromkeys(wanted) if old is None or old.find(d) is None]
-        if fresh:
-            envelope = revocation.revoke(
-                old,
-                [Revoked(digest=d, reason=reason, time_ns=now_ns) for d in fresh],
-                self.trust.signing_key,
-                now_ns=now_ns,
-            )
-            write_durably(self.trust.revocation_path, envelope.to_bytes() + b"\n", replace=True)
-        newest = self.trust.revocations()
-        known = {"digest": newest.digest, "number": newest.number} if newest and wanted else {}
-        if known:
-            body = known | {"withdrawal": self._entry()}
-            if body not in _entered(self.trust, "revocation"):
-                self.trust.ledger.append("revocation", body)
+        known = {}
+        if wanted:
+            newest = revoke_models(self.trust, wanted, reason=reason, because={"withdrawal": self._entry()})
+            known = {"digest": newest.digest, "number": newest.number}
         self.journal.round["revocations"] = known
         self.journal.round["purged_weights"] = self._purge_weights() if self.purge_weights else []
 

@@ -26,6 +26,8 @@ from genba.machines.factory.problem import (
     is_committed,
     merge,
     situation_at,
+    with_delivery,
+    with_order,
 )
 from genba.machines.factory.simulator import push_back
 
@@ -194,14 +196,14 @@ def _add_order(state: FloorState, change: OrderAdded, where: str) -> FloorState:
     last_s = max(int(state.schedule.end_s(problem).max()), state.now_s + FREEZE_S) + 1
     return replace(
         state,
-        problem=replace(
+        problem=with_order(
             problem,
-            processing_time_s=np.concatenate([problem.processing_time_s, time_s[None]]),
-            family=np.append(problem.family, change.family),
-            weight=np.append(problem.weight, change.weight),
-            due_s=np.append(problem.due_s, change.due_s),
-            requirement=np.concatenate([problem.requirement, need[None]]),
-            known_from_s=np.append(problem.known_from_s, state.now_s),
+            processing_time_s=time_s,
+            family=change.family,
+            weight=change.weight,
+            due_s=change.due_s,
+            requirement=need,
+            known_from_s=state.now_s,
         ),
         order_ids=(*state.order_ids, change.order),
         schedule=Schedule(np.append(state.schedule.start_s, last_s), np.append(state.schedule.line, line)),
@@ -221,17 +223,9 @@ def _rush_order(state: FloorState, change: OrderRushed, where: str) -> FloorStat
 
 def _with_delivery(problem: Problem, k: int, quantity: int, time_s: int) -> Problem:
     """Announce one delivery more for component ``k``; the other components get an empty one that came at time 0."""
-    column = np.zeros((problem.num_components, 1), np.int64)
-    quantities, times_s = column.copy(), column.copy()
+    quantities, times_s = (np.zeros(problem.num_components, np.int64) for _ in range(2))
     quantities[k], times_s[k] = quantity, time_s
-    announced = np.concatenate([problem.delivery_quantity, quantities], 1)
-    return replace(
-        problem,
-        delivery_time_s=np.concatenate([problem.delivery_time_s, times_s], 1),
-        delivery_quantity=announced,
-        late_quantity=announced,
-        late_time_s=np.concatenate([problem.late_time_s, times_s], 1),
-    )
+    return with_delivery(problem, times_s, planned=quantities, coming=quantities)
 
 
 def _released(state: FloorState) -> FloorState:

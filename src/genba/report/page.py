@@ -309,6 +309,7 @@ def _models(run: Run) -> list[dict[str, Any]]:
             "task": result.task,
             "policy": summary.policy_name(result.policy),
             "digest": result.weights_digest,
+            "passport": _passport(result),
             "seeds": _seeds(result.seeds),
             "frozen": result.on_test_seeds,
             "command": result.command,
@@ -318,6 +319,17 @@ def _models(run: Run) -> list[dict[str, Any]]:
         }
         for result in run.results
     ]
+
+
+def _passport(result: Result) -> dict[str, Any]:
+    """Say whether a model's passport allowed it to act, and in how many control steps it did no longer; nobody is named."""
+    checked = re.match(r"checked: sha256:([0-9a-f]{12})", result.passport)
+    refused = sum(int(count) for count in result.control.get("refusals", {}).values())
+    return {
+        "state": "held" if checked else "not checked" if result.passport else "",
+        "digest": checked[1] if checked else "",
+        "refused": refused,
+    }
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from genba.report.egress import egress_runs
 from genba.trust.decisions import KIND
 from genba.trust.folder import EGRESS_FOLDER, TrustFolder
 from genba.trust.ledger import ENTRIES, Entry
-from genba.trust.sandbox.log import read_log
-from genba.trust.sandbox.policy import LOOPBACK
 
 
 def where_data_stayed(trust: TrustFolder) -> dict[str, Any]:
@@ -52,25 +51,11 @@ def where_data_stayed(trust: TrustFolder) -> dict[str, Any]:
 
 
 def _egress(trust: TrustFolder) -> dict[str, Any]:
-    counts: Counter[str] = Counter()
-    hosts: set[str] = set()
-    for path in sorted((trust.path / EGRESS_FOLDER).glob("*.jsonl")):
-        for line in read_log(path):
-            if line["event"] == "start":
-                counts["runs"] += 1
-                counts["unenforced"] += not line["is_enforced"]
-            elif line["event"] == "attempt":
-                counts[line["decision"]] += line.get("repeated", 1)
-                host = line["address"].rpartition(":")[0].strip("[]")
-                if (
-                    line["decision"] == "allowed"
-                    and line["operation"] == "connect"
-                    and _is_other(line["address"], host)
-                ):
-                    hosts.add(host)
-    names = ("runs", "unenforced", "allowed", "refused")
-    return {name: counts[name] for name in names} | {"hosts": sorted(hosts)}
-
-
-def _is_other(address: str, host: str) -> bool:
-    return not address.startswith("unix") and host not in LOOPBACK
+    runs = [run for path in sorted((trust.path / EGRESS_FOLDER).glob("*.jsonl")) for run in egress_runs(path)]
+    return {
+        "runs": len(runs),
+        "unenforced": sum(not run.is_enforced for run in runs),
+        "allowed": sum(run.allowed for run in runs),
+        "refused": sum(run.refused for run in runs),
+        "hosts": sorted({host for run in runs for host in run.hosts}),
+    }

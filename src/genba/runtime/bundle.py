@@ -162,8 +162,13 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
 
 
 def _plain(embodiment: Embodiment) -> Any:
-    # words for people may be improved without a new model
-    facts = {name: value for name, value in dataclasses.asdict(embodiment).items() if name != "description"}
+    # words for people, and what only the guard goes by, may be improved without a new model
+    facts: dict[str, Any] = {
+        name: value for name, value in dataclasses.asdict(embodiment).items() if name != "description"
+    }
+    for channel in (*facts["telemetry"], *facts["points"]):
+        for name in ("needed", "max_silence_s"):
+            channel.pop(name, None)
     return json.loads(json.dumps(facts))
 
 

@@ -1,7 +1,7 @@
 """Clearance: whether a bundle may act on a machine, asked before it does and at least once a minute while it does.
 
-``clear`` refuses with an error: the bundle's release and passport must hold, for these weights, this machine, this site and
-this day, and nothing of it be revoked. A ``Clearance`` then looks again in a thread of its own, since reading and verifying take
+``clear`` refuses with an error: the bundle's release and passport must hold, for these weights, this machine, this site, who runs
+it and this day, and nothing of it be revoked. A ``Clearance`` then looks again in a thread of its own, since reading and verifying take
 longer than a control step allows; what it finds is a value that the ``executor`` looks at, never an exception. Whoever could not look
 for three turns does not know any more, and refuses.
 
@@ -45,7 +45,7 @@ def clear(bundle: Bundle, trust: MachineTrust, *, record: bool = True) -> Cleara
 
     Raises:
         PassportError: its passport or release is missing, altered, of other weights, revoked, from the future, or does not
-            allow this machine, this site or this day.
+            allow this machine, this site, who runs it or this day.
         SignatureError: the list of revoked models is missing, altered or an older one.
         GenbaError: it cannot be decided, or not be recorded; nothing may run then.
     """

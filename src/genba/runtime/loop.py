@@ -78,7 +78,7 @@ def run_episode(
             action = None
             labels = labeller is not None and recorder is not None
             if step.decision_due or labels:
-                observation = observe(embodiment, buffer.streams(), step.time_ns, env.instruction())
+                observation = observe(embodiment, buffer.streams(), step.time_ns, env.instruction(), buffer.went_back)
                 buffer.forget_before(_oldest_needed_ns(embodiment, step.time_ns))
                 if labeller is not None and recorder is not None:
                     recorder.label(step.time_ns, labeller.act(observation).at(step.time_ns))

@@ -163,6 +163,11 @@ class PointsChannel:
     range_max_m: float
     #: what a return says beside its place, e.g. its intensity; stored with it, not yet seen by a model
     attribute: tuple[Dimension, ...] = ()
+    #: whether the guard takes over where its sweeps cannot be true: not numbers, repeated to the last bit, suddenly empty, with a
+    #: clock that jumps back; and where it is silent for longer than ``max_silence_s``
+    needed: bool = False
+    #: how long it may be silent, in seconds; 0 for as long as any other channel
+    max_silence_s: float = 0.0
 
     modality = "points"
 
@@ -170,6 +175,8 @@ class PointsChannel:
         _check_channel(self.name, self.rate_hz, self.history_s)
         if self.max_points < 1 or self.range_max_m <= 0:
             raise ValueError(f"max_points, range_max_m: got {self.max_points}, {self.range_max_m}, expected positive")
+        if self.max_silence_s < 0:
+            raise ValueError(f"max_silence_s: got {self.max_silence_s}, expected at least 0")
         _check_distinct(self.attributes)
 
     @property

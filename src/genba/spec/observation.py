@@ -26,9 +26,17 @@ class Observation:
     time_ns: int
     streams: Mapping[str, Stream]
     instruction: str = ""
+    #: channels whose clock has just jumped back; their older samples are not in ``streams``
+    went_back: tuple[str, ...] = ()
 
 
-def observe(embodiment: Embodiment, streams: Mapping[str, Stream], time_ns: int, instruction: str = "") -> Observation:
+def observe(
+    embodiment: Embodiment,
+    streams: Mapping[str, Stream],
+    time_ns: int,
+    instruction: str = "",
+    went_back: tuple[str, ...] = (),
+) -> Observation:
     """Cut each channel's history ending at ``time_ns`` out of ``streams``, without copying values.
 
     A telemetry, camera or points channel gives its newest ``num_samples`` samples not older than its history (plus half
@@ -48,4 +56,4 @@ def observe(embodiment: Embodiment, streams: Mapping[str, Stream], time_ns: int,
         stream = streams.get(name)
         if stream is not None and (stop := stream.until(time_ns)) > 0:
             cut[name] = stream.slice(stop - 1, stop)
-    return Observation(embodiment.id, time_ns, cut, instruction)
+    return Observation(embodiment.id, time_ns, cut, instruction, went_back)

@@ -107,12 +107,20 @@ class StreamBuffer:
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Stream]] = {}
+        #: channels of which the last ``append`` left samples out, because their clock had jumped back
+        self.went_back: tuple[str, ...] = ()
 
     def append(self, samples: Mapping[str, Stream]) -> None:
-        """Add new samples of any channels; each channel's times continue its clock."""
+        """Add new samples of any channels; those older than what the channel said before are left out."""
+        went_back = []
         for name, stream in samples.items():
+            parts = self._parts.get(name)
+            if parts and len(stream) and stream.times_ns[0] < parts[-1].times_ns[-1]:
+                went_back.append(name)
+                stream = stream.slice(stream.until(int(parts[-1].times_ns[-1]) - 1), len(stream))
             if len(stream):
                 self._parts.setdefault(name, []).append(stream)
+        self.went_back = tuple(went_back)
 
     def streams(self) -> dict[str, Stream]:
         """Return everything kept so far, one stream per channel."""

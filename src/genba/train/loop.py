@@ -36,7 +36,6 @@ from genba.train.parallelize import (
 )
 from genba.train.passport import Issuer
 from genba.train.plan import choose_layout
-from genba.train.reads import enter
 from genba.train.recipe import Recipe
 from genba.trust.folder import TrustFolder
 
@@ -72,7 +71,9 @@ def train(
     """
     called_s = time.perf_counter()
     rank, world_size = _ranks()
-    issuer = None if trust is None else Issuer(trust, recipe, data, device=device, world_size=world_size)
+    issuer = None
+    if trust is not None:
+        issuer = Issuer(trust, recipe, data, run=str(folder), device=device, world_size=world_size)
     start, read_before, lineage = 0, None, {}
     resume_from = checkpoint.newest(folder) or resume_from
     if resume_from is not None:
@@ -163,8 +164,6 @@ def train(
                     reads=reads,
                     papers=None if issuer is None else partial(issuer.papers, _deployed(model, mean)),
                 )
-                if trust is not None and rank == 0 and reads.previous is not None:
-                    enter(trust, reads.previous, run=str(folder))
             asked_s = time.perf_counter()
     mean.swap(model)
     return model.eval()

@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,21 +25,19 @@ import torch
 from genba.data.reads import Reads
 from genba.errors import PassportError
 from genba.train.data import TrainingData
+from genba.train.reads import enter
 from genba.train.recipe import Recipe
-from genba.trust import origin
+from genba.trust import origin, sources
 from genba.trust import passport as passports
 from genba.trust import trained_on as sets
-from genba.trust.digest import canonical_json
 from genba.trust.folder import EGRESS_FOLDER, TrustFolder
-from genba.trust.merkle import Frontier, leaf_hash
+from genba.trust.merkle import root_of_digests
 from genba.trust.passport import Passport
 from genba.trust.requests import Holding
 from genba.trust.sandbox.log import egress_digest
 from genba.trust.sandbox.run import RUN_VARIABLE, is_sandboxed
 from genba.trust.terms import EVERYWHERE, agreement_digest, agreement_of, both, deployment_under
 from genba.trust.trained_on import Claim, TrainedOn
-
-SOURCES_FILE, SOURCES_FORMAT = "sources.json", "genba-sources@1"
 
 
 class Issuer:
@@ -51,6 +49,7 @@ class Issuer:
         recipe: Recipe,
         data: TrainingData,
         *,
+        run: str,
         device: str,
         world_size: int,
     ) -> None:
@@ -60,6 +59,7 @@ class Issuer:
             trust: who signs, whose ledger, whose agreements.
             recipe: what was chosen.
             data: what can be read.
+            run: the run's folder, as the one who runs it names it.
             device: ``"cpu"`` or ``"cuda"``.
             world_size: how many processes train.
 
@@ -67,12 +67,12 @@ class Issuer:
             PassportError: no agreement is known for something that can be read.
             SignatureError, LedgerError: a key is missing.
         """
-        self.trust = trust
+        self.trust, self._run = trust, run
         # Everything that a passport needs is asked for now, not after the first thousand train steps.
-        sources = sources_of(data)
-        for source in sources:
+        readable = sources_of(data)
+        for source in readable:
             agreement_of(trust.rules, source)
-        trust.blinding_keys({source.owner for source in sources})
+        trust.blinding_keys({source.owner for source in readable})
         _ = trust.signing_key
         self._code, self._environment = origin.code(), origin.environment()
         accelerator = torch.cuda.get_device_name() if device == "cuda" else None
@@ -105,6 +105,7 @@ class Issuer:
             weights=weights,
             embodiment=None,
             site=None,
+            party=None,
             now_ns=time.time_ns(),
             revocations=self.trust.revocations(),
             place=place,
@@ -112,12 +113,12 @@ class Issuer:
         self._parents |= {*known.parents, *([weights] if is_parent else [])}
         self._datasets |= set(known.datasets)
         self._agreements |= set(known.agreements)
-        self._sources |= set(read_sources(checkpoint))
+        self._sources |= set(sources.read_sources(checkpoint))
         self._blinded |= set(read_set(checkpoint, known).blinded)
         self._deploy = both(self._deploy, known.deploy)
 
     def papers(self, weights: str, reads: Reads) -> dict[str, bytes]:
-        """Make, sign and enter the passport of a checkpoint, and return the files that lie beside its weights.
+        """Enter what was read, make, sign and enter the passport of a checkpoint, and return the files that lie beside its weights.
 
         Args:
             weights: digest of the weights that are deployed from it.
@@ -127,9 +128,9 @@ class Issuer:
             PassportError: no agreement is known for something that was read.
             LedgerError, SignatureError: it cannot be signed or entered.
         """
-        sources = {Holding(*one) for one in reads.agreements}
+        from_here = {Holding(*one) for one in reads.agreements}
         rules = self.trust.rules
-        hashes = {agreement_digest(one.owner, agreement_of(rules, one)) for one in sources}
+        hashes = {agreement_digest(one.owner, agreement_of(rules, one)) for one in from_here}
         read_here = TrainedOn.of(
             reads.trained_on, self.trust.blinding_keys({owner for owner, _, _ in reads.trained_on})
         )
@@ -148,15 +149,16 @@ class Issuer:
             reads=reads.root,
             trained_on=trained_on.commitment.digest,
             egress=egress_so_far(self.trust),
-            deploy=both(self._deploy, deployment_under(rules, sorted(sources))),
+            deploy=both(self._deploy, deployment_under(rules, sorted(from_here))),
         ).signed(self.trust.signing_key)
+        # First what was read: wherever a break comes, no passport stands in the ledger without the record that it names.
+        enter(self.trust, reads, run=self._run)
         self.trust.ledger.enter_passport(envelope)
         self.trust.sign_head()
-        all_sources = sorted(self._sources | sources)
         return {
             passports.FILE: envelope.to_bytes(),
             sets.FILE: trained_on.to_bytes(),
-            SOURCES_FILE: canonical_json({"format": SOURCES_FORMAT, "sources": [list(one) for one in all_sources]}),
+            sources.FILE: sources.to_bytes(self._sources | from_here),
         }
 
     def _plain(self, recipe: Recipe) -> dict[str, Any]:
@@ -185,7 +187,7 @@ def dataset_roots(data: TrainingData) -> list[str]:
         for source in mixture.sources.values():
             for entry in source.entries:
                 shards[entry.metadata.owner, entry.metadata.dataset].add(entry.digest)
-    return sorted(_root(digests) for digests in shards.values())
+    return sorted(root_of_digests(digests) for digests in shards.values())
 
 
 def egress_so_far(trust: TrustFolder) -> str:
@@ -198,27 +200,6 @@ def egress_so_far(trust: TrustFolder) -> str:
     """
     log = trust.path / EGRESS_FOLDER / f"{os.environ.get(RUN_VARIABLE, '')}.jsonl"
     return egress_digest(log) if is_sandboxed() and log.exists() else ""
-
-
-def read_sources(checkpoint: Path) -> tuple[Holding, ...]:
-    """Return whose data, under which agreement, a checkpoint's weights come from.
-
-    Raises:
-        PassportError: the file is missing or no list of sources.
-    """
-    path = checkpoint / SOURCES_FILE
-    try:
-        table = json.loads(path.read_bytes())
-        if table["format"] != SOURCES_FORMAT:
-            raise ValueError(f"format {table['format']!r}, expected {SOURCES_FORMAT!r}")
-        sources = tuple(Holding(*one) for one in table["sources"])
-        if not all(isinstance(name, str) and name for one in sources for name in one):
-            raise TypeError("expected owner, data set and agreement of each")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PassportError(
-            f"{path}: whose data this checkpoint was made from is not known ({error}); copy the whole checkpoint again"
-        ) from error
-    return sources
 
 
 def read_set(folder: Path, passport: Passport) -> TrainedOn:
@@ -239,10 +220,3 @@ def read_set(folder: Path, passport: Passport) -> TrainedOn:
             f"whole folder again"
         )
     return found
-
-
-def _root(digests: Iterable[str]) -> str:
-    tree = Frontier()
-    for digest in sorted(digests):
-        tree.add(leaf_hash(digest.encode()))
-    return f"sha256:{tree.root().hex()}"

@@ -5,6 +5,6 @@
 ``agreements`` and ``sites``: what owners allow and where; ``odrl`` and ``cedar`` are their other forms. ``requests``, ``decide`` and
 ``decisions``: what may be asked, the answer with its reasons, and recording it. ``folder``: who this party is, its rules, ledger and keys. ``signing`` and ``dsse``: who said what. ``merkle``,
 ``ledger``, ``heads``, ``audit``, ``proofs``: an append-only log that a stranger can check. ``passport``, ``origin``, ``revocation``,
-``trained_on``, ``terms``, ``release``: what a model was made from, where it may run, and what says that it must not. ``machine``: what
+``revoking``, ``trained_on``, ``terms``, ``release``: what a model was made from, where it may run, and what says that it must not. ``machine``: what
 a machine believes. ``sandbox``: what a process may reach.
 """

@@ -14,7 +14,7 @@ from typing import Any
 
 from genba.errors import ConfigError
 from genba.trust.agreements import Agreement, Rules
-from genba.trust.digest import digest_json
+from genba.trust.digest import canonical_json, digest_bytes
 from genba.trust.jurisdictions import is_within
 from genba.trust.keys import key_id
 from genba.trust.requests import ACTS, ACTS_ON_MACHINES, CUSTODY, Request
@@ -46,9 +46,11 @@ class CompiledRules:
 
     rules: Rules
     policies: str
-    #: digest of the policies, the schema and the sites' facts: it changes whenever an answer could
+    #: digest of ``text``: it changes whenever an answer could
     policy_hash: str
     parsed: Any
+    #: the policies, the schema and the sites' facts, as canonical JSON: what can be kept, and hashed again
+    text: bytes
 
 
 def compile_rules(rules: Rules) -> CompiledRules:
@@ -67,8 +69,8 @@ def compile_rules(rules: Rules) -> CompiledRules:
     if not found.validation_passed:
         raise ConfigError(f"agreements: not valid as Cedar policies: {'; '.join(str(e.error) for e in found.errors)}")
     sites = {name: _plain(asdict(site)) for name, site in rules.sites.items()}
-    policy_hash = digest_json({"policies": policies, "schema": SCHEMA, "sites": sites})
-    return CompiledRules(rules, policies, policy_hash, cedarpy.PolicySet.from_str(policies))
+    text = canonical_json({"policies": policies, "schema": SCHEMA, "sites": sites})
+    return CompiledRules(rules, policies, digest_bytes(text), cedarpy.PolicySet.from_str(policies), text)
 
 
 def is_permitted(request: Request, compiled: CompiledRules, now_s: int) -> bool:

@@ -92,13 +92,16 @@ class ClerkLedger(Ledger):
             raise LedgerError(f"{self.folder}: an entry of kind {plain[0][0]!r} cannot be stored ({error})") from error
         return self._entered(self._clerk.ask("append", records=plain))
 
-    def enter_passport(self, envelope: Envelope) -> Entry:
+    def enter_passport(self, envelope: Envelope, *, replaces: str = "") -> Entry:
         """Have a model's passport kept and entered.
 
         Raises:
             SignatureError: it is not signed by the ledger's keeper.
             LedgerError: as ``Ledger.append`` says.
+            PermissionDeniedError: it replaces another: that is decided outside of a command.
         """
+        if replaces:
+            raise PermissionDeniedError(f"{self.folder}: a confined command replaces no passport")
         return self._entered(self._clerk.ask("passport", envelope=envelope.to_bytes().decode()))[0]
 
     def sign_head(self, key: SigningKey) -> Head:

@@ -11,6 +11,8 @@
       keys/blinding/<owner>  hides one owner's claims from the others (``trained_on``); mode 0600
       partners/<name>.pub    public keys of those who are believed, this party's own among them
       revocations.json       the newest list of revoked models; absent until something is revoked
+      revocations.lock       held while the next list is made
+      policies/<hash>.json   the policies of each decision, by their hash; kept when they first decide
       latest                 the latest time at which anything was decided (``decisions``)
       egress/<run>.jsonl     what each confined command tried to reach (``sandbox.log``)
       cache/                 what libraries compiled for confined commands: all that these may write here
@@ -51,7 +53,7 @@ from genba.trust.trained_on import create_blinding_key, read_blinding_key
 
 VARIABLE = "GENBA_TRUST"
 PARTY_FILE, LEDGER_FOLDER, KEY_FOLDER, PARTNER_FOLDER = "party.toml", "ledger", "keys", "partners"
-REVOCATION_FILE, LATEST_FILE = "revocations.json", "latest"
+REVOCATION_FILE, LATEST_FILE, POLICY_FOLDER = "revocations.json", "latest", "policies"
 EGRESS_FOLDER, CACHE_FOLDER, HOST_FILE = "egress", "cache", "confine.toml"
 #: rules of three invented companies, to try things with
 SAMPLES = Path(__file__).with_name("samples")
@@ -214,12 +216,25 @@ class TrustFolder:
         """Who decides by these rules, records in this ledger, and minds the clock.
 
         Raises:
-            ConfigError: as ``compiled`` says.
+            ConfigError: as ``compiled`` says, or the policies could not be kept.
             LedgerError: as ``ledger`` says.
         """
         if clerk := ClerkClient.of(self.path):
             return ClerkGatekeeper(self.compiled, clerk)
+        self._keep_policies()
         return Gatekeeper(self.compiled, self.ledger, LatestTime(self.path / LATEST_FILE), clock=self._clock)
+
+    def _keep_policies(self) -> None:
+        """Keep what is decided by: a decision in the ledger names it by hash, and agreements change."""
+        path = self.path / POLICY_FOLDER / f"{self.compiled.policy_hash.removeprefix('sha256:')}.json"
+        if path.exists():
+            return
+        try:
+            write_whole(path, self.compiled.text, replace=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: the policies could not be kept: {error.strerror}; nothing is decided"
+            ) from error
 
     def now_ns(self) -> int:
         """Return what decisions take for the time, ns since 1970, UTC."""

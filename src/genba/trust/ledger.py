@@ -166,19 +166,26 @@ class Ledger:
             self._catch_up(mend=True)
             return self._add(records)
 
-    def enter_passport(self, envelope: Envelope) -> Entry:
+    def passport_path(self, digest: str) -> Path:
+        """Return where a passport that was entered is kept, by its digest."""
+        return self.folder / PASSPORTS / f"{digest.removeprefix('sha256:')}.json"
+
+    def enter_passport(self, envelope: Envelope, *, replaces: str = "") -> Entry:
         """Keep a model's passport beside the entries, and enter its digest.
+
+        Args:
+            replaces: digest of the passport whose place it takes; empty for the first of its weights.
 
         Raises:
             LedgerError: as ``append`` says.
         """
-        path = self.folder / PASSPORTS / f"{envelope.digest.removeprefix('sha256:')}.json"
+        path = self.passport_path(envelope.digest)
         try:
             # First the file, whole and on disk: an entry never names what is not there.
             write_whole(path, envelope.to_bytes(), replace=True)
         except OSError as error:
             raise LedgerError(f"{path}: could not keep the passport: {error.strerror}") from error
-        return self.append("passport", {"digest": envelope.digest})
+        return self.append("passport", {"digest": envelope.digest} | ({"replaces": replaces} if replaces else {}))
 
     def sign_head(self, key: SigningKey) -> Head:
         """Sign a head over everything that is in the ledger, unless the newest head is that already.

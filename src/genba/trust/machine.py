@@ -194,6 +194,7 @@ class MachineTrust:
             weights=weights,
             embodiment=embodiment,
             site=self.site,
+            party=self.party,
             now_ns=self.now_ns(),
             revocations=self.revocations(),
             place=place,

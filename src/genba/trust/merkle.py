@@ -54,6 +54,14 @@ class Frontier:
         return root
 
 
+def root_of_digests(digests: Iterable[str]) -> str:
+    """Return the root over digests in their order by text, as a digest: what a passport names a data set by."""
+    tree = Frontier()
+    for digest in sorted(digests):
+        tree.add(leaf_hash(digest.encode()))
+    return f"sha256:{tree.root().hex()}"
+
+
 class Tree:
     """All hashes of a tree: makes proofs for any entry and any earlier size, in time that grows with log2(size)."""
 

@@ -36,23 +36,32 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
-    """Where the agreements under which a model was trained allow it to run. What is not named is not allowed."""
+    """Where, and by whom, the agreements under which a model was trained allow it to be run. What is not named is not allowed."""
 
     embodiments: tuple[str, ...] = ()
     """Ids of the machines; ``*`` is every machine."""
     sites: tuple[str, ...] = ()
     """Names of the sites; ``*`` is every site."""
+    parties: tuple[str, ...] = ()
+    """Names of those who may run it; ``*`` is everyone."""
     until_ns: int | None = None
     """When the first of the agreements ends, ns since 1970, UTC; None where none does."""
 
     def __str__(self) -> str:
-        """Say where and until when, in words."""
-        if not self.embodiments or not self.sites:
-            return "may run nowhere: no place is allowed by all agreements"
+        """Say where, until when and by whom, in words."""
+        if not self.is_anywhere:
+            what = "party" if self.embodiments and self.sites else "place"
+            return f"may run nowhere: no {what} is allowed by all agreements"
         machines = "every machine" if "*" in self.embodiments else ", ".join(self.embodiments)
         sites = "every site" if "*" in self.sites else ", ".join(self.sites)
         until = "without end" if self.until_ns is None else f"before {in_words(self.until_ns)}"
-        return f"may run on {machines} at {sites}, {until}"
+        parties = "anyone" if "*" in self.parties else ", ".join(self.parties)
+        return f"may run on {machines} at {sites}, {until}, by {parties}"
+
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether there is any machine, site and party for which it may run."""
+        return bool(self.embodiments and self.sites and self.parties)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +95,7 @@ class Passport:
     egress: str = ""
     """Digest of the log of what the run tried to reach; empty where it ran unconfined."""
     deploy: Deployment = field(default_factory=Deployment)
-    """Where it may run."""
+    """Where it may run, and by whom."""
 
     def __post_init__(self) -> None:
         for name in ("code", "environment", "config", "seeds", "hardware"):
@@ -161,6 +170,7 @@ def check(
     weights: str,
     embodiment: str | None,
     site: str | None,
+    party: str | None,
     now_ns: int,
     revocations: Revocations | None,
     place: str,
@@ -173,6 +183,7 @@ def check(
         weights: digest of the weights that are to be used.
         embodiment: id of the machine; None to leave that open, where nothing is deployed.
         site: name of the site; None likewise.
+        party: who runs the machine; None likewise.
         now_ns: ns since 1970, UTC.
         revocations: the newest verified list, None where none is kept.
         place: what the passport is, for errors.
@@ -183,20 +194,17 @@ def check(
     passport, _ = verify(envelope, trust, place=place)
     if passport.weights != weights:
         raise PassportError(f"{place}: the passport is for weights {passport.weights}, these are {weights}")
-    if revocations is not None:
-        for what, digest in (
-            ("passport", envelope.digest),
-            ("weights", weights),
-            *(("parent", p) for p in passport.parents),
-        ):
-            if (revoked := revocations.find(digest)) is not None:
-                raise PassportError(f"{place}: {what} {digest} was revoked: {revoked.reason}")
+    refuse_revoked(passport, envelope.digest, revocations, place=place)
     if now_ns < passport.made_ns:
         raise PassportError(
             f"{place}: made at {passport.made_ns} ns, the clock shows {now_ns} ns: the clock was set back; set it right"
         )
     deploy = passport.deploy
-    for what, here, allowed in (("machine", embodiment, deploy.embodiments), ("site", site, deploy.sites)):
+    for what, here, allowed in (
+        ("machine", embodiment, deploy.embodiments),
+        ("site", site, deploy.sites),
+        ("party", party, deploy.parties),
+    ):
         if here is not None and "*" not in allowed and here not in allowed:
             raise PassportError(
                 f"{place}: the agreements do not allow {what} {here!r}; allowed: {', '.join(allowed) or 'none'}"
@@ -204,6 +212,26 @@ def check(
     if deploy.until_ns is not None and now_ns >= deploy.until_ns:
         raise PassportError(f"{place}: an agreement ended at {deploy.until_ns} ns, the clock shows {now_ns} ns")
     return passport
+
+
+def refuse_revoked(passport: Passport, digest: str, revocations: Revocations | None, *, place: str) -> None:
+    """Refuse a model of which anything is revoked.
+
+    Args:
+        passport: what its passport says.
+        digest: of the passport's payload.
+        revocations: the newest verified list, None where none is kept.
+        place: what the passport is, for errors.
+
+    Raises:
+        PassportError: the passport, its weights or one of its parents was revoked.
+    """
+    if revocations is None:
+        return
+    named = (("passport", digest), ("weights", passport.weights), *(("parent", p) for p in passport.parents))
+    for what, one in named:
+        if (revoked := revocations.find(one)) is not None:
+            raise PassportError(f"{place}: {what} {one} was revoked: {revoked.reason}")
 
 
 def _parse(table: dict[str, Any], place: str) -> Passport:
@@ -218,9 +246,11 @@ def _parse(table: dict[str, Any], place: str) -> Passport:
         if only != {"digest": {"sha256": only["digest"]["sha256"]}, "name": "weights"}:
             raise ValueError(f"subject {only!r}")
         values: dict[str, Any] = {"weights": f"sha256:{only['digest']['sha256']}", **_exactly(predicate, Passport)}
-        deploy = _exactly(values["deploy"], Deployment)
+        # Passports said nothing of parties at first: what was not asked is not allowed, until one is issued anew.
+        stated = values["deploy"]
+        deploy = _exactly({"parties": []} | stated if isinstance(stated, dict) else stated, Deployment)
         values["deploy"] = Deployment(
-            embodiments=_texts(deploy["embodiments"]), sites=_texts(deploy["sites"]), until_ns=deploy["until_ns"]
+            **{name: _texts(deploy[name]) for name in ("embodiments", "sites", "parties")}, until_ns=deploy["until_ns"]
         )
         values |= {name: _texts(values[name]) for name in ("parents", "datasets", "agreements")}
         numbers = [values["made_ns"]] + [n for n in [deploy["until_ns"]] if n is not None]

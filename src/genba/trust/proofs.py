@@ -6,6 +6,7 @@ A proof is a table of plain values that anyone may check offline with public key
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,36 @@ def prove(folder: Path | str, number: int) -> dict[str, Any]:
     Raises:
         LedgerError: no such entry, none of it signed yet, or a ledger that does not hold.
     """
+    return prove_all(folder, [number])[0]
+
+
+def prove_all(folder: Path | str, numbers: Iterable[int]) -> list[dict[str, Any]]:
+    """Return the proofs of several entries, as ``prove`` does each, at the price of checking the ledger once.
+
+    Raises:
+        LedgerError: as ``prove`` says.
+    """
     folder = Path(folder)
     _demand_sound(folder)
     lines = read_lines(folder / ENTRIES)
-    if not 0 <= number < len(lines):
-        raise LedgerError(f"{folder}: no entry {number}, expected 0 to {len(lines) - 1}")
     envelope = newest_head(folder / HEADS)
     size = head_of(envelope, place=str(folder / HEADS)).size
     tree = Tree(leaf_hash(line) for line in lines[:size])
-    return {
-        "entry": lines[number].decode(),
-        "first": lines[0].decode(),
-        "format": PROOF_FORMAT,
-        "head": envelope.to_bytes().decode(),
-        "number": number,
-        "path": [step.hex() for step in tree.inclusion(number)],
-    }
+    proofs = []
+    for number in numbers:
+        if not 0 <= number < len(lines):
+            raise LedgerError(f"{folder}: no entry {number}, expected 0 to {len(lines) - 1}")
+        proofs.append(
+            {
+                "entry": lines[number].decode(),
+                "first": lines[0].decode(),
+                "format": PROOF_FORMAT,
+                "head": envelope.to_bytes().decode(),
+                "number": number,
+                "path": [step.hex() for step in tree.inclusion(number)],
+            }
+        )
+    return proofs
 
 
 def check_proof(proof: dict[str, Any], trust: TrustStore | None, *, place: str) -> tuple[Entry, Head, tuple[str, ...]]:

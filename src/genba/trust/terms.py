@@ -1,7 +1,7 @@
-"""What the agreements of all data that a model was made from allow together: where the model may run, and until when.
+"""What the agreements of all data that a model was made from allow together: where and by whom the model may be run, and until when.
 
 A machine at work has no agreements, so what they allow is worked out here, when the model is made, and stands in its
-``passport``. A place counts only where every agreement allows it, and the first to end ends all.
+``passport``. A place or a party counts only where every agreement allows it, and the first to end ends all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genba.trust.passport import Deployment
 from genba.trust.requests import Holding
 
 #: no agreement forbids anything: what the terms of nothing are
-EVERYWHERE = Deployment(embodiments=("*",), sites=("*",))
+EVERYWHERE = Deployment(embodiments=("*",), sites=("*",), parties=("*",))
 
 
 def agreement_of(rules: Rules, source: Holding) -> Agreement:
@@ -49,7 +49,7 @@ def agreement_digest(owner: str, agreement: Agreement) -> str:
 
 
 def deployment_under(rules: Rules, sources: Iterable[Holding]) -> Deployment:
-    """Return where a model that was made from ``sources`` may run.
+    """Return where a model that was made from ``sources`` may run, and by whom.
 
     An agreement without the purpose ``deploy`` allows no place at all. A site whose operator is excluded from a data set, by
     whichever of the owner's agreements, is no place either.
@@ -68,7 +68,13 @@ def deployment_under(rules: Rules, sources: Iterable[Holding]) -> Deployment:
                 for party in one.excluded
             }
             sites = tuple(name for name in agreement.sites if rules.sites[name].operator not in excluded)
-            terms = Deployment(embodiments=agreement.machines, sites=sites, until_ns=agreement.end_s * NS_PER_S)
+            terms = Deployment(
+                embodiments=agreement.machines,
+                sites=sites,
+                # No party is excluded by another of the owner's agreements: ``Rules`` does not hold together then.
+                parties=agreement.parties,
+                until_ns=agreement.end_s * NS_PER_S,
+            )
         else:
             terms = Deployment(until_ns=agreement.end_s * NS_PER_S)
         allowed = both(allowed, terms)
@@ -81,6 +87,7 @@ def both(one: Deployment, other: Deployment) -> Deployment:
     return Deployment(
         embodiments=_common(one.embodiments, other.embodiments),
         sites=_common(one.sites, other.sites),
+        parties=_common(one.parties, other.parties),
         until_ns=min(ends, default=None),
     )
 

@@ -17,7 +17,8 @@ ACROSS = {"usual_step", "near_low", "near_high", "reversed"}
 
 def comparable(measure):
     columns = [{k: v for k, v in dataclasses.asdict(c).items() if k not in ACROSS} for c in measure.columns]
-    return dataclasses.asdict(measure) | {"columns": columns}
+    marks = [a.tolist() for a in (measure.marks.hashes, measure.marks.times_ns)]
+    return dataclasses.asdict(measure) | {"columns": columns, "marks": marks}
 
 
 def same(one, two):

@@ -11,9 +11,18 @@ from genba.bench.collect import collect
 from genba.errors import ConfigError
 from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import BicycleState, advance
-from genba.machines.vehicle.conditions import CONDITIONS, FIRST_ID, LOW_MU, RUNNER_START_M, Body, draw_bodies
+from genba.machines.vehicle.conditions import (
+    CONDITIONS,
+    FIRST_ID,
+    LOW_MU,
+    RUNNER_START_M,
+    Body,
+    draw_bodies,
+    made_way,
+)
 from genba.machines.vehicle.expert import GapExpert
 from genba.machines.vehicle.network import load_road
+from genba.machines.vehicle.scenario import draw_scenario
 from genba.machines.vehicle.simulator import VehicleEnv
 from genba.machines.vehicle.traffic_process import PERSON
 from genba.registry import task
@@ -115,3 +124,65 @@ def test_the_child_s_truck_leaves_a_metre_to_the_car_and_the_runner_meets_the_ro
     meets_x, meets_y = runner.start[0] + runner.reach_m, runner.start[1]
     route_x, route_y, _, _ = path.at(runner.conflict_along_m)
     assert math.hypot(meets_x - route_x, meets_y - route_y) < 0.5 and runner.start[0] == -RUNNER_START_M
+
+
+def test_a_dark_light_sends_nothing_and_shows_no_colour():
+    env = VehicleEnv(BY_NAME["signal-off"])
+    try:
+        step = env.reset(SEED)
+        for _ in range(5):
+            assert "signal" not in step.samples and {"lidar", "telemetry", "route"} <= set(step.samples)
+            assert env.world.colour == 0
+            step = env.step(Action(np.array([0.0, 0.0], np.float32)))
+    finally:
+        env.close()
+
+
+def test_the_priority_road_has_no_light_and_more_cars_than_the_minor_one():
+    road, signalised = load_road("priority"), load_road()
+    assert road.net_file != signalised.net_file and "<tlLogic" not in road.net_file.read_text()
+    assert "<tlLogic" in signalised.net_file.read_text()
+    for way, path in signalised.paths.items():  # the same place within 2 mm (and 1/m)
+        np.testing.assert_allclose(road.paths[way].points, path.points, atol=2e-3)
+    rates = BY_NAME["dense-priority-road"].car_rates_hz
+    entered = dict.fromkeys("nesw", 0)
+    for seed in range(30):
+        for car in draw_scenario(seed, rates).cars:
+            entered[car.origin] += car.position_m < 0
+    # 30 schedules of 86 s: 439 cars at 0.17 per second, 103 at 0.04; five standard deviations are 105 and 51.
+    for arm, expected in (("e", 439), ("w", 439), ("n", 103), ("s", 103)):
+        assert abs(entered[arm] - expected) < 5 * math.sqrt(expected)
+
+
+def test_nobody_waits_for_ever_for_a_car_that_stands_in_the_junction():
+    road, condition = load_road(), BY_NAME["stopped-in-box"]
+    path, scenario = road.paths["straight", 1], draw_scenario(SEED)
+    bodies, (standing,) = draw_bodies(condition, SEED, path, 1)
+    left = {(car.origin, car.target) for car in made_way(condition, scenario, [standing], bodies, road.ways).cars}
+    assert ("s", "n") not in left  # it stands on that very way
+    middle_x = standing.x_m - 2.25 * math.cos(standing.heading_rad)
+    middle_y = standing.y_m - 2.25 * math.sin(standing.heading_rad)
+    for way in left:
+        nearest_m = min(np.hypot(line[:, 0] - middle_x, line[:, 1] - middle_y).min() for line in road.ways[way])
+        assert nearest_m > 1.8  # two half widths of 0.9 m
+    assert left  # the others still drive
+
+
+def test_a_fire_engine_s_arm_is_cleared_and_the_other_arms_are_as_they_were():
+    road, condition, scenario = load_road(), BY_NAME["emergency-vehicle"], draw_scenario(SEED)
+    for (manoeuvre, lane), path in road.paths.items():
+        bodies, _ = draw_bodies(condition, SEED, path, lane)
+        # The ego goes right into the eastbound road; straight and left it crosses or joins the westbound one.
+        arm = "w" if manoeuvre == "right" else "e"
+        assert bodies[0].start[0] == (-RUNNER_START_M if arm == "w" else RUNNER_START_M)
+        kept = made_way(condition, scenario, [], bodies, road.ways).cars
+        assert kept == tuple(car for car in scenario.cars if car.origin != arm) != scenario.cars
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 5))
+def test_the_cyclist_leaves_a_hand_s_breadth_to_a_car_that_keeps_to_its_lane(seed):
+    for (_, lane), path in load_road().paths.items():
+        (cyclist,), _ = draw_bodies(BY_NAME["wrong-way-cyclist"], seed, path, lane)
+        _, lateral_m = path.project(*cyclist.start, path.goal_m + 12.0)
+        # Half of 1.85 m and of 0.6 m are 1.225 m.
+        assert 0.12 < -lateral_m - 1.225 < 0.58

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from genba.errors import VerificationError
 from genba.machines.vehicle.expert import GapExpert
@@ -39,8 +42,12 @@ def test_a_car_put_on_the_ego_is_a_collision_and_one_beside_it_is_not(trace):
         side = sideways_m * np.array([-np.sin(heading), np.cos(heading)])
         along = 1.4 * np.array([np.cos(heading), np.sin(heading)])
         tampered["objects"][at, 1:] = [0, *(np.array([x, y]) + along + side), heading, 0.0, 4.5, 1.8]
-        assert verify(tampered)["collided"] == collided
-        assert verify(tampered)["success"] == 1.0 - collided
+        outcome = verify(tampered)
+        assert outcome["collided"] == collided and outcome["success"] == 1.0 - collided
+        # Whose speed is 0 is hit by whoever moves: the car's fault, no PDM score, and 0.6 of CARLA's.
+        assert outcome["at_fault"] == collided and outcome["not_at_fault"] == 0.0
+        assert (outcome["pdm_score"] == 0.0) == bool(collided)
+        assert outcome["driving_score"] == pytest.approx(outcome["route_completion"] * (0.6 if collided else 1.0))
 
 
 def test_crossing_while_the_light_is_red_counts(trace):
@@ -86,7 +93,10 @@ def test_a_trace_that_jumps_or_lies_about_its_clock_is_refused(trace):
         verify({**trace, "ego": ego})
 
 
-def test_the_picture_is_an_animation_of_bounded_size(trace):
-    (picture,) = draw(trace, "gap")
-    assert picture.media_type == "image/gif" and picture.data[:6] == b"GIF89a"
-    assert 50_000 < len(picture.data) < 1_500_000
+def test_the_pictures_are_an_animation_and_a_strip_of_bounded_size(trace):
+    animation, strip = draw(trace, "gap")
+    assert animation.media_type == "image/gif" and animation.data[:6] == b"GIF89a"
+    assert 50_000 < len(animation.data) < 1_500_000
+    with Image.open(io.BytesIO(strip.data)) as image:
+        assert strip.media_type == "image/png" and image.size == (5 * 240, 240)
+    assert len(strip.data) < 200_000

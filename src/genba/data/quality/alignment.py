@@ -1,11 +1,11 @@
 """Checks of streams against one another: clocks that drift or are shifted, streams that begin late, end early or lose samples.
 
-Two sources: where streams begin and end, and, between signals that tell the same (a wheel's and a car's speed), how far
-apart they tell it. Read next: ``sensors``.
+Two sources: where streams begin and end, and how far apart two tell the same (``lags``). Read next: ``sensors``.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,14 +13,10 @@ import numpy as np
 from genba.data.quality.clocks import check_epoch, find_jumps
 from genba.data.quality.episode import EpisodeMeasure, middle
 from genba.data.quality.findings import Finding
+from genba.data.quality.lags import find_lags
 from genba.data.quality.measures import StreamMeasure
-from genba.data.quality.series import seconds
 from genba.data.quality.thresholds import Thresholds
 from genba.spec.units import SECOND_NS, to_ns
-
-#: How far apart signals are looked for and the least that there must be of them, in steps of the series, and the most pairs
-#: of signals that are compared.
-MAX_LAG_STEPS, MIN_STEPS, MAX_PAIRS = 40, 60, 48
 
 
 def check_times(measure: EpisodeMeasure, thresholds: Thresholds) -> Iterator[Finding]:
@@ -107,65 +103,24 @@ def _mean_period_ns(stream: StreamMeasure, thresholds: Thresholds) -> float:
 
 
 def _lags(measure: EpisodeMeasure, thresholds: Thresholds, told: set[str]) -> Iterator[Finding]:
-    """Find streams that tell the same as others earlier or later; of only two, both are named."""
-    series, votes = measure.series, {}
-    if len(series.values) < MIN_STEPS:
-        return
-    for i, j in _pairs(measure):
-        if told & {series.columns[i].stream, series.columns[j].stream}:
+    """Find streams that tell the same as others earlier or later; where only two can be compared, both are named."""
+    late_s: dict[str, list[float]] = defaultdict(list)
+    others: dict[str, set[str]] = defaultdict(set)
+    in_time: Counter[str] = Counter()
+    for (one, other), lag_s in find_lags(measure.series, thresholds).items():
+        if told & {one, other}:
             continue
-        whole = best_lag(series.values[:, i], series.values[:, j])
-        if whole is None or whole[1] < thresholds.same_correlation or whole[1] - whole[2] < 0.005:
+        if abs(lag_s) <= thresholds.lag_s:
+            in_time.update((one, other))
             continue
-        third = len(series.values) // 3
-        parts = [best_lag(series.values[at, i], series.values[at, j]) for at in (slice(third), slice(-third, None))]
-        lags = [part[0] for part in parts if part is not None and part[1] >= thresholds.same_correlation]
-        change = abs(lags[1] - lags[0]) if len(lags) == 2 else 0.0
-        lag_s = seconds(series, whole[0])
-        if abs(lag_s) > thresholds.lag_s and seconds(series, change) <= thresholds.lag_s / 2:
-            # Positive: the second tells it later.
-            for k, late_s in ((i, -lag_s), (j, lag_s)):
-                votes.setdefault(series.columns[k].stream, []).append((late_s, series.columns[i + j - k].stream))
-    worst = max((len(v) for v in votes.values()), default=0)
-    for name, heard in votes.items():
-        if len(heard) == worst:
-            late_s = float(np.median([late for late, _ in heard]))
-            others = ", ".join(sorted({other for _, other in heard}))
-            yield _offset(measure.streams[name], late_s, f"{others} tells the same at another time")
-
-
-def _pairs(measure: EpisodeMeasure) -> list[tuple[int, int]]:
-    columns, known = measure.series.columns, measure.series.known
-    spread = np.where(known, np.std(np.where(known, measure.series.values, 0.0), 0), 0.0)
-    pairs = [
-        (i, j)
-        for i, one in enumerate(columns)
-        for j, other in enumerate(columns[:i])
-        if one.stream != other.stream and one.unit == other.unit and one.unit not in ("", "id", "s", "1", "count")
-        if spread[i] > 0 and spread[j] > 0 and "action" not in (one.stream, other.stream)
-    ]
-    return pairs[:MAX_PAIRS]
-
-
-def best_lag(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float] | None:
-    """Return (steps by which ``other`` is later, correlation there, correlation without any), or None if one is constant."""
-    reach = min(MAX_LAG_STEPS, len(one) // 4)
-    found = []
-    for lag in range(-reach, reach + 1):
-        a = one[max(0, -lag) : len(one) - max(0, lag)].astype(np.float64)
-        b = other[max(0, lag) : len(other) - max(0, -lag)].astype(np.float64)
-        a, b = a - a.mean(), b - b.mean()
-        scale = float(np.sqrt((a @ a) * (b @ b)))
-        if not scale > 0:
-            return None
-        found.append(float(a @ b) / scale)
-    best = int(np.argmax(found))
-    shift = 0.0
-    if 0 < best < len(found) - 1:
-        before, at, after = found[best - 1 : best + 2]
-        bend = before - 2 * at + after
-        shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return best - reach + shift, found[best], found[reach]
+        for stream, by_s, against in ((one, -lag_s, other), (other, lag_s, one)):
+            late_s[stream].append(by_s)
+            others[stream].add(against)
+    score = {stream: len(by_s) - in_time[stream] for stream, by_s in late_s.items()}
+    for stream, by_s in late_s.items():
+        if score[stream] == max(score.values()):
+            why = f"{', '.join(sorted(others[stream]))} tells the same at another time"
+            yield _offset(measure.streams[stream], float(np.median(by_s)), why)
 
 
 def _offset(stream: StreamMeasure, late_s: float, why: str) -> Finding:

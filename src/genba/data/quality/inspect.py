@@ -17,7 +17,7 @@ from genba.data.quality.findings import Finding, Verdict
 from genba.data.quality.peers import Profile, check_peers, profile
 from genba.data.quality.samples import EpisodeView, view_episode
 from genba.data.quality.sensors import check_frozen, check_missing, check_saturated
-from genba.data.quality.series import Series
+from genba.data.quality.series import Series, make_series
 from genba.data.quality.sketch import Sketcher
 from genba.data.quality.thresholds import Thresholds
 from genba.data.quality.units import check_units
@@ -122,8 +122,8 @@ class Inspector:
             for found in [self._found[name]]
         ]
 
-    def _series_of(self, episode_id: str) -> Series:
-        return measure_episode(self._reopen(episode_id)).series
+    def _series_of(self, episode_id: str, start_ns: int, end_ns: int) -> Series:
+        return make_series(self._reopen(episode_id), start_ns, end_ns)
 
 
 def inspect_vault(

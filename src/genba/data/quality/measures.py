@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genba.data.quality.marks import Marks, hash_samples, take_marks
 from genba.data.quality.runs import Run, Runs, changes
 from genba.data.quality.samples import StreamView
 from genba.spec.streams import Stream
@@ -95,15 +96,15 @@ class StreamMeasure:
     next_frozen: Run
     #: digest of the values and of the times since the first
     digest: str
+    #: by which a copy of a part is known again
+    marks: Marks
 
 
 def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
     """Measure a clock of at least one sample, int64 ``[samples]``."""
     total, still = len(times_ns), Runs()
-    at = np.unique(np.linspace(0, max(total - 2, 0), NUM_INTERVALS).astype(np.int64)) if total > 1 else np.zeros(0, int)
+    at, spread = _evenly(total - 1), _evenly(total - CROWD)
     intervals = (times_ns[at + 1] - times_ns[at]).astype(np.float64) if total > 1 else np.zeros(1)
-    wide = max(total - 1 - CROWD, 0)
-    spread = np.unique(np.linspace(0, wide, NUM_INTERVALS).astype(np.int64))
     crowds = (times_ns[spread + CROWD] - times_ns[spread]) if total > CROWD else np.zeros(1)
     longest: list[tuple[int, int, int]] = []
     crowded, crowded_ns = (int(times_ns[0]), int(times_ns[0])), -1
@@ -136,6 +137,13 @@ def measure_clock(times_ns: np.ndarray) -> ClockMeasure:
     )
 
 
+def _evenly(count: int) -> np.ndarray:
+    """Return at most ``NUM_INTERVALS`` of the numbers below ``count``, evenly."""
+    if count <= NUM_INTERVALS:
+        return np.arange(max(count, 0))
+    return np.linspace(0, count - 1, NUM_INTERVALS).astype(np.int64)
+
+
 def measure_stream(view: StreamView) -> StreamMeasure:
     """Measure a stream of at least one sample.
 
@@ -145,13 +153,14 @@ def measure_stream(view: StreamView) -> StreamMeasure:
     columns = [_Column(name) for name in view.dimensions]
     # A state for each, so that the digest does not depend on where pieces end.
     clock, rows, values = (hashlib.blake2b(digest_size=16) for _ in range(3))
-    frozen = Runs()
+    frozen, samples = Runs(), []
     first_ns, last = int(view.times_ns[0]), None
     for _, part in view.pieces():
         clock.update((part.times_ns - first_ns).tobytes())
         if part.splits is not None:
             rows.update(np.diff(part.splits).tobytes())
         values.update(np.ascontiguousarray(part.values).tobytes())
+        samples.append(hash_samples(part))
         begins = _differs(part, last)
         frozen.update(begins, np.ones(len(part), bool), part.times_ns)
         last = np.array(part.sample(-1))
@@ -168,6 +177,7 @@ def measure_stream(view: StreamView) -> StreamMeasure:
         frozen=frozen.longest,
         next_frozen=frozen.second,
         digest="-".join(state.hexdigest() for state in (clock, rows, values)),
+        marks=take_marks(samples, view.times_ns),
     )
 
 

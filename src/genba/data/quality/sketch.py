@@ -18,6 +18,9 @@ from genba.data.quality.series import Column, Series
 #: Steps of a window, bits of its code, codes of a sketch.
 WINDOW, BITS, NUM_CODES = 16, 20, 96
 
+#: Random numbers of a direction; between them it is straight.
+CORNERS = 5
+
 #: Windows projected at a time.
 _PIECE = 4096
 
@@ -73,6 +76,11 @@ class Sketcher:
 
 
 def _directions(column: Column) -> np.ndarray:
-    """Return random directions for one column, the same wherever it stands: float32 ``[step, bit]``."""
+    """Return random directions for one column, the same wherever it stands: float32 ``[step, bit]``.
+
+    They change slowly over a window, so that neither noise nor a shift by part of a step turns many signs.
+    """
     seed = zlib.crc32(f"{column.stream}.{column.dimension}".encode())
-    return np.random.default_rng(seed).standard_normal((WINDOW, BITS)).astype(np.float32)
+    corners = np.random.default_rng(seed).standard_normal((CORNERS, BITS))
+    at = np.linspace(0, CORNERS - 1, WINDOW)
+    return np.stack([np.interp(at, np.arange(CORNERS), bit) for bit in corners.T], 1).astype(np.float32)

@@ -34,6 +34,8 @@ class Thresholds:
     lag_s: float = 0.35
     #: correlation from which two signals tell the same
     same_correlation: float = 0.98
+    #: the same of their changes over 0.2 s; chosen so: what only rises alike correlates up to 0.7, one motion from 0.9 on
+    same_change: float = 0.85
     #: identical numbers in a row that are a frozen sensor; chosen so: a resting arm's joint angle repeats up to 18 times
     frozen_samples: int = 25
     #: identical samples of several numbers, and identical pictures or sweeps; chosen so: noise lets none repeat

@@ -15,7 +15,14 @@ from typing import Literal
 
 import numpy as np
 
-from genba.machines.factory.problem import FREEZE_S, Problem, Schedule, situation_at
+from genba.machines.factory.problem import (
+    FREEZE_S,
+    Problem,
+    Schedule,
+    situation_at,
+    with_delivery,
+    with_order,
+)
 
 #: What can happen, in the order in which ``draw_events`` numbers it.
 KINDS = ("delay", "cut", "cancel", "breakdown", "rush", "hold")
@@ -88,18 +95,8 @@ def _change_deliveries(event: Event, problem: Problem) -> Problem:
 
 def _add_delivery(problem: Problem, time_s: int, units: np.ndarray) -> Problem:
     """Add a delivery that nobody had planned: ``units`` ``[components]`` at ``time_s``."""
-
-    def widen(table: np.ndarray, column: np.ndarray) -> np.ndarray:
-        return np.concatenate([table, column[:, None]], 1)
-
     at_s = np.full(problem.num_components, time_s, np.int64)
-    return replace(
-        problem,
-        delivery_time_s=widen(problem.delivery_time_s, at_s),
-        delivery_quantity=widen(problem.delivery_quantity, np.zeros_like(units)),
-        late_time_s=widen(problem.late_time_s, at_s),
-        late_quantity=widen(problem.late_quantity, units),
-    )
+    return with_delivery(problem, at_s, planned=np.zeros_like(units), coming=units)
 
 
 def _add_order(event: Event, problem: Problem, schedule: Schedule) -> tuple[Problem, Schedule]:
@@ -109,14 +106,14 @@ def _add_order(event: Event, problem: Problem, schedule: Schedule) -> tuple[Prob
     time_s = problem.processing_time_s[like]
     requirement = problem.requirement[like]
     shortest_s = int(time_s[time_s > 0].min())
-    grown = replace(
+    grown = with_order(
         problem,
-        processing_time_s=np.concatenate([problem.processing_time_s, time_s[None]]),
-        family=np.append(problem.family, event.target),
-        weight=np.append(problem.weight, 4),
-        due_s=np.append(problem.due_s, event.time_s + shortest_s + event.length_s),
-        requirement=np.concatenate([problem.requirement, requirement[None]]),
-        known_from_s=np.append(problem.known_from_s, event.time_s),
+        processing_time_s=time_s,
+        family=event.target,
+        weight=4,
+        due_s=event.time_s + shortest_s + event.length_s,
+        requirement=requirement,
+        known_from_s=event.time_s,
     )
     grown = _add_delivery(grown, event.time_s + FREEZE_S, requirement)
     # Its place in the schedule in force: last on the line where that ends soonest.

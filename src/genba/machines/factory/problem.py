@@ -6,7 +6,7 @@ the nouns only: how instances are drawn is in ``generator``, how a plan becomes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -161,6 +161,50 @@ class Situation:
             self.supply_time_s,
             self.supply_total,
         )
+
+
+def with_delivery(problem: Problem, time_s: np.ndarray, *, planned: np.ndarray, coming: np.ndarray) -> Problem:
+    """Return ``problem`` with one more delivery of each component.
+
+    Args:
+        problem: what was known before.
+        time_s: int64 ``[components]``, when each comes.
+        planned: int64 ``[components]``, units that were planned to come; 0 where nobody had planned it.
+        coming: int64 ``[components]``, units that come as far as is known.
+    """
+
+    def widen(table: np.ndarray, column: np.ndarray) -> np.ndarray:
+        return np.concatenate([table, column[:, None]], 1)
+
+    return replace(
+        problem,
+        delivery_time_s=widen(problem.delivery_time_s, time_s),
+        delivery_quantity=widen(problem.delivery_quantity, planned),
+        late_time_s=widen(problem.late_time_s, time_s),
+        late_quantity=widen(problem.late_quantity, coming),
+    )
+
+
+def with_order(
+    problem: Problem,
+    *,
+    processing_time_s: np.ndarray,
+    family: int,
+    weight: int,
+    due_s: int,
+    requirement: np.ndarray,
+    known_from_s: int,
+) -> Problem:
+    """Return ``problem`` with one more order: ``processing_time_s`` int64 ``[lines]``, ``requirement`` int64 ``[components]``."""
+    return replace(
+        problem,
+        processing_time_s=np.concatenate([problem.processing_time_s, processing_time_s[None]]),
+        family=np.append(problem.family, family),
+        weight=np.append(problem.weight, weight),
+        due_s=np.append(problem.due_s, due_s),
+        requirement=np.concatenate([problem.requirement, requirement[None]]),
+        known_from_s=np.append(problem.known_from_s, known_from_s),
+    )
 
 
 def supply(problem: Problem, *, event_known: bool) -> tuple[np.ndarray, np.ndarray]:

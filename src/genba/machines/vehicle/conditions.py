@@ -13,14 +13,17 @@ road are ours.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import MU
+from genba.machines.vehicle.network import Control
 from genba.machines.vehicle.path import SPACING_M, RoutePath
+from genba.machines.vehicle.scenario import Scenario
 from genba.machines.vehicle.traffic_process import CAR, CYCLIST, PERSON, TRUCK
 
 Kind = Literal[
@@ -30,20 +33,30 @@ Kind = Literal[
     "blocked_lane",
     "stopped_in_box",
     "wrong_way_cyclist",
+    "emergency_vehicle",
     "none",
 ]
 #: ids of bodies of a condition begin here; SUMO's people begin at 1000
 FIRST_ID = 9000
+#: the vehicle that stands on the lanes
+STANDING_ID = FIRST_ID + 2
 #: grip of packed snow or wet leaves
 LOW_MU = 0.25
 #: the LiDAR speaks and is silent for this long in turn
 DROP_OUT_S = 2.0
 RUNNER_SPEED_MPS = 12.0
+FIRE_ENGINE_SPEED_MPS = 15.0
+#: cars per second and arm of the road with priority (one every three seconds in both directions together) and of the minor one
+PRIORITY_CAR_RATE_HZ, MINOR_CAR_RATE_HZ = 0.17, 0.04
 #: where the runner enters: beyond the LiDAR's 60 m
 RUNNER_START_M = 66.0
 CHILD_SPEED_MPS = 5 / 3.6
+#: how far to the right of the route the cyclist comes: 0.1 m to 0.6 m beside a car in the middle of its lane
+CYCLIST_ASIDE_M = (1.35, 1.8)
 #: length and width of a body of each kind
 SIZES_M = {CAR: (4.5, 1.8), TRUCK: (8.0, 2.4), PERSON: (0.5, 0.5), CYCLIST: (1.8, 0.6)}
+#: this much closer than a touch, and a car does not get past somebody who stands
+STUCK_ROOM_M = 0.4
 #: slower than this the ego counts as this fast when its arrival is forecast; standing, it triggers nothing
 MIN_FORECAST_SPEED_MPS = 3.0
 
@@ -60,6 +73,12 @@ class Condition:
     mu: float = MU
     #: whether the LiDAR is silent for 2 s of every 4 s
     lidar_drops_out: bool = False
+    #: whether there is a light at all; without one the ego comes from the minor road
+    control: Control = "signalised"
+    #: whether the light is dark and its messages are missing: whoever comes from the right goes first
+    is_signal_off: bool = False
+    #: arms at which other than the usual number of cars enter, per second
+    car_rates_hz: Mapping[str, float] | None = None
 
 
 NOMINAL = Condition(name="nominal", description="Nothing unusual.")
@@ -77,7 +96,25 @@ CONDITIONS = (
     Condition(name="stopped-in-box", description="A car stands across the route inside the junction.", event="stopped_in_box"),
     Condition(name="low-friction", description="Friction is 0.25 and nobody says so.", mu=LOW_MU),
     Condition(
-        name="wrong-way-cyclist", description="A cyclist comes against traffic in the exit lane.", event="wrong_way_cyclist"
+        name="wrong-way-cyclist", description="A cyclist comes against traffic along the edge of the exit lane.", event="wrong_way_cyclist"
+    ),
+    Condition(
+        name="emergency-vehicle",
+        description="A fire engine crosses at 15 m/s against its red; its arm has been cleared for it.",
+        event="emergency_vehicle",
+    ),
+    Condition(name="signal-off", description="The light is dark and sends nothing; right goes before left.", is_signal_off=True),
+    Condition(
+        name="dense-priority-road",
+        description="No light: from a minor road over or into one with priority, where a car passes every three seconds.",
+        control="priority",
+        car_rates_hz={"e": PRIORITY_CAR_RATE_HZ, "w": PRIORITY_CAR_RATE_HZ, "s": MINOR_CAR_RATE_HZ, "n": MINOR_CAR_RATE_HZ},
+    ),
+    Condition(
+        name="slippery-jaywalker",
+        description="Somebody walks over the exit road, and friction is 0.25 and nobody says so.",
+        event="jaywalker",
+        mu=LOW_MU,
     ),
 )  # fmt: skip
 
@@ -160,7 +197,7 @@ def draw_bodies(condition: Condition, seed: int, path: RoutePath, ego_lane: int)
     exit_m = float(random.uniform(path.goal_m - 22.0, path.goal_m - 12.0))
     early_s = float(random.uniform(-0.5, 0.5))
     if condition.event == "red_light_runner":
-        return [_runner(path, early_s)], []
+        return [_crosser(path, CAR, RUNNER_SPEED_MPS, 1.0, early_s)], []
     if condition.event == "jaywalker":
         side = 1.0 if random.random() < 0.5 else -1.0
         reach_m = 9.0 if side > 0 else 5.0
@@ -172,8 +209,13 @@ def draw_bodies(condition: Condition, seed: int, path: RoutePath, ego_lane: int)
     if condition.event == "stopped_in_box":
         box_m = path.stop_m + float(random.uniform(9.0, 15.0))
         return [], [_standing(path, box_m, "car", 0.0, float(random.uniform(-0.6, 0.6)))]
+    if condition.event == "emergency_vehicle":
+        # From the side that the ego's route meets: whoever turns right meets only those from the left.
+        east = -1.0 if np.abs(path.points[-1, 1]) > 20.0 or path.points[-1, 0] < 0 else 1.0
+        return [_crosser(path, TRUCK, FIRE_ENGINE_SPEED_MPS, east, early_s)], []
     if condition.event == "wrong_way_cyclist":
-        x, y, heading = _beside(path, path.goal_m + 12.0, -float(random.uniform(0.9, 1.6)))
+        # It does not wait for the car, so it must leave room to one that keeps to its lane, if little.
+        x, y, heading = _beside(path, path.goal_m + 12.0, -float(random.uniform(*CYCLIST_ASIDE_M)))
         back = heading + math.pi
         return [Body(FIRST_ID, CYCLIST, (x, y), back, 4.5, path.goal_m - 10.0, 22.0, early_s)], []
     return [], []
@@ -191,16 +233,17 @@ def _walker(path: RoutePath, along_m: float, left_m: float, speed_mps: float, ea
     return Body(FIRST_ID, PERSON, (x, y), across, speed_mps, along_m, abs(left_m), early_s)
 
 
-def _runner(path: RoutePath, early_s: float) -> Body:
-    """Drives east over the junction, on the lane that the route crosses; where it turns right, on the lane it joins."""
-    for line_y in (-1.6, -4.8):
+def _crosser(path: RoutePath, kind: int, speed_mps: float, east: float, early_s: float) -> Body:
+    """Drives over the junction, to the east (1) or the west (-1), on the lane that the route crosses or joins."""
+    for size_m in (1.6, 4.8):
+        line_y = -east * size_m
         met = np.flatnonzero(np.abs(path.points[:, 1] - line_y) < 0.5)
         if len(met):
             break
     x = float(path.points[met[0], 0])
-    reach_m = RUNNER_START_M + x
-    start = (-RUNNER_START_M, line_y)
-    return Body(FIRST_ID, CAR, start, 0.0, RUNNER_SPEED_MPS, met[0] * SPACING_M, reach_m, early_s, hidden=True)
+    start, heading = (-east * RUNNER_START_M, line_y), 0.0 if east > 0 else math.pi
+    reach_m = RUNNER_START_M + east * x
+    return Body(FIRST_ID, kind, start, heading, speed_mps, met[0] * SPACING_M, reach_m, early_s, hidden=True)
 
 
 def _occluded(path: RoutePath, along_m: float, early_s: float, ego_lane: int) -> tuple[list[Body], list[Standing]]:
@@ -215,4 +258,40 @@ def _occluded(path: RoutePath, along_m: float, early_s: float, ego_lane: int) ->
 
 def _standing(path: RoutePath, front_m: float, kind: str, left_m: float, turn_rad: float) -> Standing:
     x, y, heading = _beside(path, front_m, left_m)
-    return Standing(FIRST_ID + 2, kind, x, y, heading + turn_rad)
+    return Standing(STANDING_ID, kind, x, y, heading + turn_rad)
+
+
+def made_way(
+    condition: Condition,
+    scenario: Scenario,
+    standing: Sequence[Standing],
+    bodies: Sequence[Body],
+    ways: Mapping[tuple[str, str], list[np.ndarray]],
+) -> Scenario:
+    """Leave out the cars that would make the scene something else: who would wait for ever for somebody in the junction, and
+    who would stand in a fire engine's way.
+
+    SUMO's cars never drive around what stands inside a junction: they would wait there, and those behind them, until
+    nobody could pass any more, however well they drove. Nor do they see bodies that move, whom drivers let through.
+    """
+    gone: set[tuple[str, str]] = set()
+    if condition.event == "stopped_in_box":
+        gone = {
+            way for way, lines in ways.items() if any(_meets(line, vehicle) for line in lines for vehicle in standing)
+        }
+    if condition.event == "emergency_vehicle":
+        gone = {way for way in ways if way[0] == ("w" if bodies[0].start[0] < 0 else "e")}
+    return replace(scenario, cars=tuple(car for car in scenario.cars if (car.origin, car.target) not in gone))
+
+
+def _meets(line: np.ndarray, vehicle: Standing) -> bool:
+    """Say whether a car that follows ``line`` ``[points, 2]`` does not get past a vehicle that stands."""
+    length_m, width_m = SIZES_M[CAR if vehicle.kind == "car" else TRUCK]
+    along = np.array([math.cos(vehicle.heading_rad), math.sin(vehicle.heading_rad)])
+    across = np.array([-along[1], along[0]])
+    at_m = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    grid_m = np.arange(0.0, at_m[-1], 0.5)
+    offset = np.stack([np.interp(grid_m, at_m, line[:, i]) for i in (0, 1)], 1) - [vehicle.x_m, vehicle.y_m]
+    ahead, aside = offset @ along, np.abs(offset @ across)
+    room_m = 0.5 * SIZES_M[CAR][1] + STUCK_ROOM_M
+    return bool(((ahead < room_m) & (ahead > -length_m - room_m) & (aside < 0.5 * width_m + room_m)).any())

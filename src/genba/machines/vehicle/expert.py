@@ -20,8 +20,8 @@ import numpy as np
 from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import CENTRE_M, FRONT_M
 from genba.machines.vehicle.geometry import overlap
-from genba.machines.vehicle.path import SPACING_M
-from genba.machines.vehicle.simulator import GREEN, RED, VehicleEnv, World
+from genba.machines.vehicle.path import SPACING_M, RoutePath
+from genba.machines.vehicle.simulator import RED, YELLOW, VehicleEnv, World
 from genba.machines.vehicle.traffic import HEADING, KIND, LENGTH, SPEED, WIDTH, X, Y
 from genba.machines.vehicle.traffic_process import PERSON
 from genba.spec.action import Action, ActionChunk, single
@@ -80,11 +80,20 @@ class GapExpert:
 def steer(world: World) -> float:
     """Return the front wheel's angle of pure pursuit, in rad: the arc through a point ahead on the path."""
     ego = world.ego
-    ahead_m = min(max(0.45 * ego.speed_mps + 2.0, 3.5), 8.0)
-    x, y, _, _ = world.path.at(world.along_m + ahead_m)
+    x, y, _, _ = world.path.at(world.along_m + pursuit_distance_m(ego.speed_mps))
     dx, dy = x - ego.x_m, y - ego.y_m
-    left = -dx * math.sin(ego.heading_rad) + dy * math.cos(ego.heading_rad)
-    curvature = 2 * left / max(dx * dx + dy * dy, 1.0)
+    c, s = math.cos(ego.heading_rad), math.sin(ego.heading_rad)
+    return pursue(dx * c + dy * s, -dx * s + dy * c)
+
+
+def pursuit_distance_m(speed_mps: float) -> float:
+    """Return how far ahead along the route the point lies that is steered for."""
+    return min(max(0.45 * speed_mps + 2.0, 3.5), 8.0)
+
+
+def pursue(ahead_m: float, left_m: float) -> float:
+    """Return the front wheel's angle of the arc through a point, seen from the rear axle, in rad."""
+    curvature = 2 * left_m / max(ahead_m * ahead_m + left_m * left_m, 1.0)
     angle = math.atan(bicycle.WHEELBASE_M * curvature)
     return min(max(angle, -bicycle.MAX_STEERING_RAD), bicycle.MAX_STEERING_RAD)
 
@@ -94,23 +103,40 @@ def plan_acceleration(world: World, *, look_all: bool = False, forecast: bool = 
     objects = world.objects if look_all else world.objects[world.visible]
     ego = world.ego
     stop_m = np.inf
-    distance_m = world.stop_line_m
-    if distance_m >= 0 and world.colour != GREEN:
-        can_stop = distance_m - STOP_GAP_M * 0.5 >= ego.speed_mps**2 / (2 * YELLOW_BRAKING_MPS2)
-        if world.colour == RED or can_stop:
-            stop_m = world.path.stop_m - STOP_GAP_M
-    return float(
-        _plan(
-            ego.speed_mps,
-            world.along_m,
-            world.lateral_m,
-            world.path.points,
-            world.path.speed_mps,
-            np.ascontiguousarray(objects),
-            stop_m,
-            PROPOSALS_MPS2 if forecast else PROPOSALS_MPS2[:1],
-        )
-    )
+    if world.stop_line_m >= 0 and must_stop(world.colour, world.stop_line_m, ego.speed_mps):
+        stop_m = world.path.stop_m - STOP_GAP_M
+    return plan_along(world.path, world.along_m, world.lateral_m, ego.speed_mps, objects, stop_m, forecast=forecast)
+
+
+def must_stop(colour: int, distance_m: float, speed_mps: float) -> bool:
+    """Say whether one stops for a light at this distance: always for red, for yellow where that is easy."""
+    can_stop = distance_m - STOP_GAP_M * 0.5 >= speed_mps**2 / (2 * YELLOW_BRAKING_MPS2)
+    return colour == RED or (colour == YELLOW and can_stop)
+
+
+def plan_along(
+    path: RoutePath,
+    along_m: float,
+    lateral_m: float,
+    speed_mps: float,
+    objects: np.ndarray,
+    stop_m: float,
+    *,
+    forecast: bool = True,
+) -> float:
+    """Return the acceleration with which to go on along a path, in m/s^2.
+
+    Args:
+        path: where to.
+        along_m, lateral_m: where on it the rear axle is.
+        speed_mps: of the car.
+        objects: the others, float64 ``[objects, 8]`` in the columns of ``traffic``, in the path's frame.
+        stop_m: where along the path the front bumper shall stand; infinite where it need not.
+        forecast: whether to look at where everybody will be; else only at who drives ahead.
+    """
+    proposals = PROPOSALS_MPS2 if forecast else PROPOSALS_MPS2[:1]
+    rows = np.ascontiguousarray(objects)
+    return float(_plan(speed_mps, along_m, lateral_m, path.points, path.speed_mps, rows, stop_m, proposals))
 
 
 @numba.njit(cache=True)

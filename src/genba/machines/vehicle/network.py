@@ -1,4 +1,4 @@
-"""The road: a signalised four-way intersection, made by SUMO's ``netconvert``, and the routes and buildings on it.
+"""The road: a four-way intersection, made by SUMO's ``netconvert``, and the routes and buildings on it.
 
 Holds the description that ``netconvert`` is given, the cache of what it makes, and the geometry read back from it:
 lanes, the ego's routes, stop line and goal. It holds no traffic. Read next: ``scenario``, which puts traffic on it.
@@ -14,6 +14,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -37,6 +38,8 @@ GOAL_AFTER_JUNCTION_M = 35.0
 SHOULDER_M = 0.5
 
 ARMS = "nesw"
+#: with a light, or without one: then the road from east to west has priority, and the ego comes from the minor one
+Control = Literal["signalised", "priority"]
 #: Manoeuvre of the ego, which always comes from the south -> (arm it leaves by, lanes it may use).
 MANOEUVRES: dict[str, tuple[str, tuple[int, ...]]] = {
     "left": ("w", (2,)),
@@ -61,18 +64,20 @@ class Road:
     lanes: dict[str, np.ndarray]
     #: (manoeuvre, lane) -> the ego's path from the arm's far end to beyond the goal
     paths: dict[tuple[str, int], RoutePath]
+    #: (arm, arm) -> the lines that cars from the one to the other follow inside the junction, each ``[points, 2]``
+    ways: dict[tuple[str, str], list[np.ndarray]]
     #: all lane centre lines as segments x0, y0, x1, y1
     segments: np.ndarray
 
 
-@functools.lru_cache(maxsize=1)
-def load_road() -> Road:
+@functools.lru_cache(maxsize=2)
+def load_road(control: Control = "signalised") -> Road:
     """Return the road, building it on first use.
 
     Raises:
         SimulatorError: ``netconvert`` cannot run or refuses.
     """
-    net_file = _build()
+    net_file = _build(control)
     root = ElementTree.parse(net_file).getroot()
     lanes = {
         lane.attrib["id"]: _shape(lane.attrib["shape"])
@@ -85,17 +90,26 @@ def load_road() -> Road:
         (c.attrib["from"], c.attrib["to"], int(c.attrib["fromLane"])): (c.get("via"), int(c.attrib["toLane"]))
         for c in root.iter("connection")
     }
+
+    def inside(origin: str, target: str, lane: int) -> tuple[list[np.ndarray], int]:
+        """Follow a lane through the junction: its pieces inside, and the lane that it leaves by."""
+        pieces, edge, edge_lane = [], f"{origin}_in", lane
+        while True:
+            inner, to_lane = via[edge, f"{target}_out", edge_lane]
+            if inner is None:
+                return pieces, to_lane
+            pieces.append(lanes[inner])
+            edge, edge_lane = inner.rsplit("_", 1)[0], int(inner.rsplit("_", 1)[1])
+
+    ways: dict[tuple[str, str], list[np.ndarray]] = {}
+    for edge, out, lane in via:
+        if edge.endswith("_in") and lane > 0:
+            ways.setdefault((edge[0], out[0]), []).append(np.concatenate(inside(edge[0], out[0], lane)[0]))
     paths = {}
     for manoeuvre, (arm, lane_indices) in MANOEUVRES.items():
         for lane in lane_indices:
-            pieces = [lanes[f"s_in_{lane}"]]
-            edge, edge_lane = "s_in", lane
-            while True:
-                inner, to_lane = via[edge, f"{arm}_out", edge_lane]
-                if inner is None:
-                    break
-                pieces.append(lanes[inner])
-                edge, edge_lane = inner.rsplit("_", 1)[0], int(inner.rsplit("_", 1)[1])
+            within, to_lane = inside("s", arm, lane)
+            pieces = [lanes[f"s_in_{lane}"], *within]
             stop_m = float(np.linalg.norm(pieces[0][-1] - pieces[0][0]))
             junction_m = sum(float(np.linalg.norm(np.diff(p, axis=0), axis=1).sum()) for p in pieces[1:])
             pieces.append(lanes[f"{arm}_out_{to_lane}"])
@@ -103,7 +117,7 @@ def load_road() -> Road:
                 np.concatenate(pieces), stop_m=stop_m, goal_m=stop_m + junction_m + GOAL_AFTER_JUNCTION_M
             )
     segments = np.concatenate([np.concatenate([line[:-1], line[1:]], axis=1) for line in lanes.values()])
-    return Road(net_file=net_file, lanes=lanes, paths=paths, segments=segments)
+    return Road(net_file=net_file, lanes=lanes, paths=paths, ways=ways, segments=segments)
 
 
 def sumo_home() -> Path:
@@ -121,10 +135,11 @@ def sumo_home() -> Path:
     return Path(sumo.SUMO_HOME)
 
 
-def _build() -> Path:
+def _build(control: Control) -> Path:
+    node_type = {"signalised": "traffic_light", "priority": "priority"}[control]
     nodes = (
         "<nodes>"
-        + '<node id="c" x="0" y="0" type="traffic_light" radius="6"/>'
+        + f'<node id="c" x="0" y="0" type="{node_type}" radius="6"/>'
         + "".join(
             f'<node id="{arm}" x="{x * ARM_LENGTH_M}" y="{y * ARM_LENGTH_M}"/>'
             for arm, x, y in (("n", 0, 1), ("e", 1, 0), ("s", 0, -1), ("w", -1, 0))
@@ -132,11 +147,13 @@ def _build() -> Path:
         + "</nodes>"
     )
     shared = f'numLanes="2" speed="{SPEED_LIMIT_MPS}" width="{LANE_WIDTH_M}" sidewalkWidth="{SIDEWALK_WIDTH_M}"'
+    # nothing is written where all are equal, so that the signalised net stays the file that it was
+    ranks = [""] * 4 if control == "signalised" else [f' priority="{1 + (arm in "ew")}"' for arm in ARMS]
     edges = (
         "<edges>"
         + "".join(
-            f'<edge id="{arm}_in" from="{arm}" to="c" {shared}/><edge id="{arm}_out" from="c" to="{arm}" {shared}/>'
-            for arm in ARMS
+            f'<edge id="{arm}_in" from="{arm}" to="c" {shared}{rank}/><edge id="{arm}_out" from="c" to="{arm}" {shared}{rank}/>'
+            for arm, rank in zip(ARMS, ranks, strict=True)
         )
         + "</edges>"
     )

@@ -1,4 +1,4 @@
-"""An episode from above, as an animation: lanes, buildings, traffic, the light, and what the LiDAR returned.
+"""An episode from above, as an animation and as a film strip: lanes, buildings, traffic, the light, what the LiDAR returned.
 
 Drawn with Pillow alone at a fixed palette, because 60 frames of matplotlib cost tens of seconds. It judges nothing.
 Read next: ``tasks``.
@@ -20,6 +20,8 @@ from genba.spec.task import Picture
 
 SIZE_PX = 440
 MAX_FRAMES = 60
+#: the film strip: how many moments, and how large each
+STRIP_FRAMES, STRIP_PX = 5, 240
 #: half the width of the view, around the junction's centre shifted towards the ego's arm
 HALF_VIEW_M = 62.0
 CENTRE_Y_M = -22.0
@@ -30,16 +32,19 @@ SUPERSAMPLING = 2
 GROUND, ROAD, MARKING, BUILDING = (226, 230, 224), (96, 100, 108), (200, 204, 210), (178, 170, 160)
 EGO, CAR, TRUCK, PERSON = (28, 110, 220), (236, 238, 240), (214, 190, 130), (240, 150, 20)
 RETURN, ROUTE = (230, 40, 120), (130, 180, 240)
-LIGHTS = {1: (220, 40, 40), 2: (240, 200, 30), 3: (40, 190, 80)}
+LIGHTS = {0: (120, 124, 130), 1: (220, 40, 40), 2: (240, 200, 30), 3: (40, 190, 80)}
 
 
 def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
-    """Draw the episode of ``actor`` as one animated GIF of at most ``MAX_FRAMES`` frames and about half a megabyte."""
+    """Draw the episode of ``actor``: an animated GIF of at most ``MAX_FRAMES`` frames and about half a megabyte, and a PNG of
+    ``STRIP_FRAMES`` moments.
+    """
     steps = len(trace["ego"])
     stride = max(1, -(-steps // MAX_FRAMES))
     shown = [*range(0, steps - 1, stride), steps - 1]
     ground = _ground(trace)
-    frames = [_frame(trace, step, ground, actor) for step in shown[-MAX_FRAMES:]]
+    shown = shown[-MAX_FRAMES:]
+    frames = [_frame(trace, step, ground, actor) for step in shown]
     palette = frames[len(frames) // 2].quantize(64, dither=Image.Dither.NONE)
     small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     out = io.BytesIO()
@@ -54,8 +59,26 @@ def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
             ),
             media_type="image/gif",
             data=out.getvalue(),
-        )
+        ),
+        Picture(
+            title=f"Film strip, driven by {actor}",
+            caption=f"{STRIP_FRAMES} moments of the same episode around the car, the last one its end.",
+            media_type="image/png",
+            data=_strip(frames, [(x / SUPERSAMPLING, y / SUPERSAMPLING) for x, y in _pixels(trace["ego"][shown, 1:3])]),
+        ),
     ]
+
+
+def _strip(frames: list[Image.Image], centres: list[tuple[float, float]]) -> bytes:
+    """Put moments of the last two thirds of an episode side by side, cut out around the car, the last one its end."""
+    chosen = np.linspace((len(frames) - 1) / 3, len(frames) - 1, STRIP_FRAMES).round().astype(int)
+    strip = Image.new("RGB", (STRIP_FRAMES * STRIP_PX, STRIP_PX), (255, 255, 255))
+    for i, frame in enumerate(chosen.tolist()):
+        left, top = (round(min(max(at - STRIP_PX / 2, 0), SIZE_PX - STRIP_PX)) for at in centres[frame])
+        strip.paste(frames[frame].crop((left, top, left + STRIP_PX - 4, top + STRIP_PX)), (i * STRIP_PX, 0))
+    out = io.BytesIO()
+    strip.quantize(64, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def _pixels(points: np.ndarray) -> list[tuple[float, float]]:

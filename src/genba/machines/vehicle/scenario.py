@@ -5,6 +5,7 @@ A scenario is plain data, drawn here and nowhere else; SUMO moves what it names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -68,8 +69,9 @@ class Scenario:
         return asdict(self)
 
 
-def draw_scenario(seed: int) -> Scenario:
-    """Draw the scenario of ``seed``."""
+def draw_scenario(seed: int, car_rates_hz: Mapping[str, float] | None = None) -> Scenario:
+    """Draw the scenario of ``seed``; ``car_rates_hz`` says for some arms how many cars enter there per second."""
+    rates_hz = dict.fromkeys(ARMS, CAR_RATE_HZ) | dict(car_rates_hz or {})
     random = np.random.default_rng([seed, 0x5C])
     manoeuvre = str(random.choice(list(MANOEUVRES)))
     ego_lane = int(random.choice(MANOEUVRES[manoeuvre][1]))
@@ -84,10 +86,10 @@ def draw_scenario(seed: int) -> Scenario:
                 slots = slots[np.abs(slots - ego_position_m) > 16.0]
             for position in random.permutation(slots)[:count]:
                 cars.append(_car(random, len(cars), arm, lane, 0.0, float(position)))
-        depart_s = float(random.exponential(1 / CAR_RATE_HZ))
+        depart_s = float(random.exponential(1 / rates_hz[arm]))
         while depart_s < SCHEDULE_S:
             cars.append(_car(random, len(cars), arm, 0, depart_s, -1.0))
-            depart_s += float(random.exponential(1 / CAR_RATE_HZ))
+            depart_s += float(random.exponential(1 / rates_hz[arm]))
     persons: list[Person] = []
     depart_s = -15.0
     while (depart_s := depart_s + float(random.exponential(1 / PERSON_RATE_HZ))) < SCHEDULE_S - 10.0:

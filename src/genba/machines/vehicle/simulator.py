@@ -15,7 +15,8 @@ import numpy as np
 from genba.errors import SimulatorError
 from genba.machines.vehicle import bicycle, lidar
 from genba.machines.vehicle.bicycle import BicycleState
-from genba.machines.vehicle.conditions import DROP_OUT_S, NOMINAL, Condition, draw_bodies
+from genba.machines.vehicle.can_bus import CanBus
+from genba.machines.vehicle.conditions import DROP_OUT_S, NOMINAL, Condition, draw_bodies, made_way
 from genba.machines.vehicle.geometry import corners, distance_to_segments, first_overlap
 from genba.machines.vehicle.network import (
     BUILDING_HEIGHT_M,
@@ -50,7 +51,7 @@ TELEMETRY_NOISE = np.array([0.05, 0.1, 0.005, 0.002])
 LATERAL_NOISE_M, HEADING_NOISE_RAD = 0.03, 0.003
 #: heights of a car, a truck, a person, a cyclist
 HEIGHTS_M = np.array([1.5, 3.2, 1.75, 1.75])
-RED, YELLOW, GREEN = 1, 2, 3
+DARK, RED, YELLOW, GREEN = 0, 1, 2, 3
 #: an object counts as seen while a sweep within this time had at least so many returns of it
 MEMORY_S = 0.3
 MIN_RETURNS = 2
@@ -70,7 +71,7 @@ class World:
     Attributes:
         ego: the car.
         path, along_m, lateral_m: its route, and where on it the rear axle is.
-        colour: the light that governs its lane: 1 red, 2 yellow, 3 green.
+        colour: the light that governs its lane: 0 none, 1 red, 2 yellow, 3 green.
         objects: everybody else, float64 ``[objects, 8]`` in the columns of ``traffic``.
         visible: bool ``[objects]``: the LiDAR has seen it within ``MEMORY_S``.
     """
@@ -90,12 +91,18 @@ class World:
 
 
 class VehicleEnv:
-    """A car that has to cross the intersection along its route."""
+    """A car that has to cross the intersection along its route.
 
-    def __init__(self, condition: Condition = NOMINAL) -> None:
-        self.condition = condition
+    Args:
+        condition: what is different from the nominal world.
+        bus: a CAN bus that the telemetry crosses before anybody sees it; None hands on what was measured.
+    """
+
+    def __init__(self, condition: Condition = NOMINAL, bus: CanBus | None = None) -> None:
+        self.condition, self.bus = condition, bus
         self.embodiment = load_embodiment("vehicle/urban-car@1")
         self._traffic = Traffic()
+        self._buildings = _BUILDING_BOXES
         self._world: World | None = None
 
     @property
@@ -115,14 +122,17 @@ class VehicleEnv:
         Raises:
             SimulatorError: SUMO cannot start.
         """
-        road = load_road()
-        scenario = draw_scenario(seed)
+        road = load_road(self.condition.control)
+        scenario = draw_scenario(seed, self.condition.car_rates_hz)
         self._random = np.random.default_rng([seed, 0xE6])
         self._segments = road.segments
         self._lane_lines = [road.lanes[name] for name in sorted(road.lanes)]
         self._path = road.paths[scenario.manoeuvre, scenario.ego_lane]
         self._bodies, standing = draw_bodies(self.condition, seed, self._path, scenario.ego_lane)
-        front, colour, objects = self._traffic.reset(scenario, standing)
+        scenario = made_way(self.condition, scenario, standing, self._bodies, road.ways)
+        front, colour, objects = self._traffic.reset(
+            scenario, standing, control=self.condition.control, is_signal_off=self.condition.is_signal_off
+        )
         objects = self._with_bodies(objects)
         x, y, heading, speed = (float(value) for value in front)
         ego = BicycleState(
@@ -131,7 +141,8 @@ class VehicleEnv:
         along_m = float(np.hypot(*(np.array([ego.x_m, ego.y_m]) - self._path.points[0, :2])))
         # The light's state has lasted since its start in the fixed programme.
         cycle_s = (scenario.cycle_s + WARM_UP_STEPS * STEP_S) % CYCLE_S
-        self._colour_since_s = -(cycle_s - {GREEN: 0.0, YELLOW: GREEN_S, RED: GREEN_S + YELLOW_S}[colour])
+        since_s = {DARK: cycle_s, GREEN: 0.0, YELLOW: GREEN_S, RED: GREEN_S + YELLOW_S}[colour]
+        self._colour_since_s = since_s - cycle_s
         self._steps = 0
         self._rows: list[np.ndarray] = []
         self._object_rows: list[np.ndarray] = []
@@ -248,10 +259,11 @@ class VehicleEnv:
         self._object_rows.append(objects)
         self._sweeps.append(points)
         samples = {
-            "telemetry": telemetry,
+            "telemetry": telemetry if self.bus is None else self.bus.cross(telemetry),
             "route": dense([self._time_ns], self._route(world)[None]),
-            "signal": dense([self._time_ns - SIGNAL_AGE_NS], self._signal(world)[None]),
         }
+        if not self.condition.is_signal_off:
+            samples["signal"] = dense([self._time_ns - SIGNAL_AGE_NS], self._signal(world)[None])
         if not silent:
             samples["lidar"] = ragged([self._time_ns - LIDAR_AGE_NS], [points])
         terminated = self._is_over(world, before)
@@ -284,7 +296,7 @@ class VehicleEnv:
                 ego.heading_rad,
             ]
         )
-        points, returns = lidar.sweep(sensor, np.concatenate([boxes, _BUILDING_BOXES]), self._random)
+        points, returns = lidar.sweep(sensor, np.concatenate([boxes, self._buildings]), self._random)
         return points, returns[: len(objects)]
 
     def _route(self, world: World) -> np.ndarray:
@@ -313,7 +325,7 @@ class VehicleEnv:
     def _signal(self, world: World) -> np.ndarray:
         distance_m = min(max(world.stop_line_m, -80.0), 140.0)
         since_s = min(self._steps * STEP_S - self._colour_since_s, 30.0)
-        if world.stop_line_m < 0:
+        if world.stop_line_m < 0 or world.colour == DARK:
             return np.array([0, distance_m, 0], np.float32)
         return np.array([world.colour, distance_m, since_s], np.float32)
 

@@ -1,18 +1,24 @@
 """The task ``vehicle/intersection@1``: cross a signalised intersection with traffic, by LiDAR, odometry, route and message;
-and one task per condition that training never shows.
+one task per condition that training never shows, one per real crossing, and one per file of a recorded scene.
 
 Read next: ``README.md``, the numbers measured on it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
+from genba.machines.vehicle.city import CityEnv
+from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.lidar_planner import LidarPlanner, lidar_idm
+from genba.machines.vehicle.oracle import Oracle
 from genba.machines.vehicle.picture import draw
+from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
 from genba.machines.vehicle.verifier import METRICS, verify
 from genba.spec.embodiment import load_embodiment
@@ -28,9 +34,12 @@ INTERSECTION = Task(
         "gap_all": lambda env: GapExpert(env, name="gap_all", look_all=True),
         "idm": idm,
         "constant_speed": ConstantSpeed,
+        "lidar_idm": lidar_idm,
+        "lidar_gap": LidarPlanner,
+        "oracle": Oracle,
     },
     expert="gap",
-    baselines=("constant_speed", "idm"),
+    baselines=("constant_speed", "idm", "lidar_idm", "lidar_gap"),
     verify=verify,
     draw=draw,
     metrics=METRICS,
@@ -47,7 +56,7 @@ def _held_out(condition: Condition) -> Task:
         INTERSECTION,
         id=f"vehicle/{condition.name}@1",
         description=f"As vehicle/intersection@1, held out of training: {condition.description}",
-        make_env=partial(VehicleEnv, condition),
+        make_env=lambda: VehicleEnv(condition),
         train_seeds=range(0),
     )
 
@@ -61,4 +70,42 @@ def _held_out(condition: Condition) -> Task:
     STOPPED_IN_BOX,
     LOW_FRICTION,
     WRONG_WAY_CYCLIST,
+    EMERGENCY_VEHICLE,
+    SIGNAL_OFF,
+    DENSE_PRIORITY_ROAD,
+    SLIPPERY_JAYWALKER,
 ) = (_held_out(condition) for condition in CONDITIONS)
+
+
+def _city(name: str, where: str, *, is_trained_on: bool) -> Task:
+    """Make the task of a real crossing with the demand of one of its hours."""
+    return replace(
+        INTERSECTION,
+        id=f"vehicle/{name}@1",
+        description=f"Cross a real intersection of {where}, among the cars of a measured hour; no people, no buildings."
+        + ("" if is_trained_on else " Held out of training."),
+        make_env=lambda: CityEnv(name),
+        train_seeds=INTERSECTION.train_seeds if is_trained_on else range(0),
+    )
+
+
+COLOGNE = _city("cologne1", "Cologne", is_trained_on=True)
+INGOLSTADT = _city("ingolstadt1", "Ingolstadt", is_trained_on=False)
+
+
+def recorded(path: Path) -> Task:
+    """Make a task of a recorded scene: a CommonRoad file. Nothing of it may be trained on.
+
+    Raises:
+        FormatError: the file is none, or its problems cannot be driven.
+    """
+    recording = read_recording(path)
+    name = re.sub("[^a-z0-9]+", "-", recording.name.lower()).strip("-")
+    return replace(
+        INTERSECTION,
+        id=f"vehicle/recorded-{name}@1",
+        description=f"Reach the goal of the recorded scene {recording.name} ({recording.source}); nobody reacts to the car.",
+        make_env=lambda: RecordedEnv(path),
+        train_seeds=range(0),
+        max_steps=max(num_steps(recording, problem) for problem in recording.problems),
+    )

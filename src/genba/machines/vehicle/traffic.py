@@ -20,7 +20,7 @@ import numpy as np
 
 from genba.errors import SimulatorError
 from genba.machines.vehicle.conditions import Standing
-from genba.machines.vehicle.network import SYSTEM_PACKAGES, load_road, sumo_home
+from genba.machines.vehicle.network import SYSTEM_PACKAGES, Control, load_road, sumo_home
 from genba.machines.vehicle.scenario import Scenario
 from genba.machines.vehicle.traffic_process import HEADER
 
@@ -34,22 +34,33 @@ TIMEOUT_S = 60.0
 class Traffic:
     """Other cars, people and the light, moved by SUMO in a process of its own."""
 
+    #: what runs there
+    program = "genba.machines.vehicle.traffic_process"
+
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._log: IO[bytes] | None = None
 
-    def reset(self, scenario: Scenario, standing: Sequence[Standing] = ()) -> tuple[np.ndarray, int, np.ndarray]:
+    def reset(
+        self,
+        scenario: Scenario,
+        standing: Sequence[Standing] = (),
+        *,
+        control: Control = "signalised",
+        is_signal_off: bool = False,
+    ) -> tuple[np.ndarray, int, np.ndarray]:
         """Begin a scenario, with vehicles that stand where they are put, and run its warm-up.
 
         Returns:
-            The ego's front bumper x, y, heading, speed ``[4]``; the light's colour (1 red, 2 yellow, 3 green); the
+            The ego's front bumper x, y, heading, speed ``[4]``; the light's colour (0 none, 1 red, 2 yellow, 3 green); the
             others, float64 ``[objects, 8]`` in the columns above.
 
         Raises:
             SimulatorError: SUMO cannot start or refuses.
         """
-        request = {**scenario.to_json(), "net_file": str(load_road().net_file)}
+        request = {**scenario.to_json(), "net_file": str(load_road(control).net_file)}
+        request |= {"has_light": control == "signalised", "is_signal_off": is_signal_off}
         request["standing"] = [asdict(vehicle) for vehicle in standing]
         numbers = self._ask(b"R", json.dumps(request).encode())
         return numbers[:4], int(numbers[4]), numbers[5:].reshape(-1, NUM_COLUMNS)
@@ -81,7 +92,7 @@ class Traffic:
         home = sumo_home()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "genba.machines.vehicle.traffic_process", str(theirs.fileno())],
+            [sys.executable, "-m", self.program, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "SUMO_HOME": str(home), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ import math
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 HEADER = struct.Struct("<cI")
@@ -21,7 +22,7 @@ STEP_S = 0.1
 WARM_UP_STEPS = 50
 #: kind of a row
 CAR, TRUCK, PERSON, CYCLIST = 0, 1, 2, 3
-COLOURS = {"r": 1.0, "u": 1.0, "y": 2.0, "g": 3.0}
+COLOURS = {"o": 0.0, "r": 1.0, "u": 1.0, "y": 2.0, "g": 3.0}
 #: SUMO's phases of the programme: start in the cycle (s)
 PHASE_ENDS_S = (11.0, 16.0, 19.0, 21.0, 32.0, 37.0, 40.0, 42.0)
 
@@ -32,6 +33,7 @@ class _World:
         self._started = False
         self._cars: dict[str, tuple[float, float, float, float]] = {}
         self._link = 0
+        self._has_light = True
         self._standing: list[dict[str, Any]] = []
 
     def reset(self, request: dict[str, Any]) -> list[float]:
@@ -53,8 +55,12 @@ class _World:
             sumo.vehicletype.setWidth(kind, width_m)
         cycle_s = request["cycle_s"]
         phase = next(i for i, end_s in enumerate(PHASE_ENDS_S) if cycle_s < end_s)
-        sumo.trafficlight.setPhase("c", phase)
-        sumo.trafficlight.setPhaseDuration("c", PHASE_ENDS_S[phase] - cycle_s)
+        self._has_light = request["has_light"]
+        if request["is_signal_off"]:
+            sumo.trafficlight.setProgram("c", "off")
+        elif self._has_light:
+            sumo.trafficlight.setPhase("c", phase)
+            sumo.trafficlight.setPhaseDuration("c", PHASE_ENDS_S[phase] - cycle_s)
         arms = "nesw"
         for origin in arms:
             for target in arms:
@@ -128,9 +134,10 @@ class _World:
         self._sumo.vehicle.setLaneChangeMode("ego", 0)
 
     def _others(self) -> list[float]:
-        """The light's colour for the ego, then rows of id, kind, centre x, y, heading, speed, length, width."""
+        """The light's colour for the ego (0 where none shines), then rows of id, kind, centre x, y, heading, speed, length, width."""
         sumo = self._sumo
-        out = [COLOURS[sumo.trafficlight.getRedYellowGreenState("c")[self._link].lower()]]
+        state = sumo.trafficlight.getRedYellowGreenState("c")[self._link] if self._has_light else "o"
+        out = [COLOURS[state.lower()]]
         vehicle = sumo.vehicle
         for name in sorted(vehicle.getIDList(), key=_number):
             if name == "ego":
@@ -164,10 +171,10 @@ def _heading(angle_deg: float) -> float:
     return math.remainder(math.radians(90.0 - angle_deg), 2 * math.pi)
 
 
-def serve(connection: socket.socket) -> None:
-    """Answer requests until the parent closes the socket."""
+def serve(connection: socket.socket, make_world: Callable[[Any], Any] = _World) -> None:
+    """Answer requests with a world that ``libsumo`` is given to, until the parent closes the socket."""
     reader = connection.makefile("rb")
-    world: _World | None = None
+    world: Any = None
     while len(header := reader.read(HEADER.size)) == HEADER.size:
         kind, length = HEADER.unpack(header)
         payload = reader.read(length)
@@ -175,7 +182,7 @@ def serve(connection: socket.socket) -> None:
             if world is None:
                 import libsumo  # here, so that a missing system library reaches the parent as a message
 
-                world = _World(libsumo)
+                world = make_world(libsumo)
             numbers = world.reset(json.loads(payload)) if kind == b"R" else world.step(*struct.unpack("<4d", payload))
             reply, body = b"K", struct.pack(f"<{len(numbers)}d", *numbers)
         except Exception as error:

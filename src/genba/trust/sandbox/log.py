@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -173,12 +173,21 @@ def num_lines_of(path: Path, digest: str) -> int:
     Raises:
         DataError: the log cannot be read.
     """
-    state = hashlib.sha256()
+    return lengths_of(path, {digest}).get(digest, 0)
+
+
+def lengths_of(path: Path, digests: Collection[str]) -> dict[str, int]:
+    """Return how many lines a log had when it had each of these digests; those that it never had are left out.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    state, found = hashlib.sha256(), dict[str, int]()
     for number, line in enumerate(_whole_lines(path).splitlines(keepends=True), start=1):
         state.update(line)
-        if f"sha256:{state.hexdigest()}" == digest:
-            return number
-    return 0
+        if (digest := f"sha256:{state.hexdigest()}") in digests:
+            found[digest] = number
+    return found
 
 
 def _whole_lines(path: Path) -> bytes:

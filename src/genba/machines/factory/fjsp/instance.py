@@ -1,4 +1,4 @@
-"""A flexible job shop: jobs as chains of operations, each on one of several machines; and the classic text files of them.
+"""A flexible job shop: jobs as chains of operations, each on one of several machines; what is left of one; the classic files.
 
 A file's first line says how many jobs and machines there are (a third number, the mean choice of machines, may follow); each
 further line is a job: how many operations, and for each how many machines and then machine and time by pairs. Machines
@@ -40,6 +40,56 @@ class JobShop:
     def first(self) -> np.ndarray:
         """Return the first operation of each job and, at the end, how many operations there are: int64 ``[jobs + 1]``."""
         return np.searchsorted(self.job, np.arange(self.num_jobs + 1))
+
+    def mean_time(self) -> float:
+        """Return the mean over operations of the mean time over the machines that can do it, in the file's unit."""
+        return float(mean_times(self.time).mean())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Situation:
+    """What is left of a job shop at one moment; times in the file's unit.
+
+    Attributes:
+        shop: the instance.
+        now: the moment.
+        next_operation: int64 ``[jobs]``, each job's first operation that has not started, or its end where all have.
+        ready: int64 ``[jobs]``, when the operation before it ends, never before ``now``.
+        free: int64 ``[machines]``, when each machine has finished what it has begun, never before ``now``.
+    """
+
+    shop: JobShop
+    now: int
+    next_operation: np.ndarray
+    ready: np.ndarray
+    free: np.ndarray
+
+    @property
+    def operations(self) -> np.ndarray:
+        """The operations that have not started, in the instance's order: int64 ``[left]``."""
+        return np.flatnonzero(np.arange(len(self.shop.job)) >= self.next_operation[self.shop.job])
+
+
+def begin(shop: JobShop) -> Situation:
+    """Return the situation in which nothing has started."""
+    nothing = np.zeros(shop.num_jobs, np.int64), np.zeros(shop.time.shape[1], np.int64)
+    return Situation(shop=shop, now=0, next_operation=shop.first()[:-1], ready=nothing[0], free=nothing[1])
+
+
+def situation_at(shop: JobShop, start: np.ndarray, machine: np.ndarray, now: int) -> Situation:
+    """Return what is left at ``now`` where ``start`` and ``machine``, int64 ``[operations]``, were executed until then."""
+    started = start < now
+    end = start + shop.time[np.arange(len(start)), machine]
+    ready, free = np.full(shop.num_jobs, now, np.int64), np.full(shop.time.shape[1], now, np.int64)
+    np.maximum.at(ready, shop.job[started], end[started])
+    np.maximum.at(free, machine[started], end[started])
+    next_operation = shop.first()[:-1] + np.bincount(shop.job[started], minlength=shop.num_jobs)
+    return Situation(shop=shop, now=now, next_operation=next_operation, ready=ready, free=free)
+
+
+def mean_times(time: np.ndarray) -> np.ndarray:
+    """Return the mean over able machines of ``time`` ``[operations, machines]``: float64 ``[operations]``."""
+    return time.sum(1) / np.maximum((time > 0).sum(1), 1)
 
 
 def read_job_shop(path: Path | str) -> JobShop:
