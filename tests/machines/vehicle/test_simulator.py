@@ -132,7 +132,7 @@ def test_an_error_inside_sumo_reaches_the_caller_in_words(monkeypatch):
     class Elsewhere:
         net_file = "/nowhere/intersection.net.xml"
 
-    monkeypatch.setattr(traffic_module, "load_road", Elsewhere)
+    monkeypatch.setattr(traffic_module, "load_road", lambda control: Elsewhere)
     traffic = Traffic()
     with pytest.raises(SimulatorError, match="nowhere"):
         traffic.reset(draw_scenario(0))
