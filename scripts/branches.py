@@ -5,7 +5,7 @@
 Children count too: what a test runs as a program, the supervisor of a sandbox, and the command within it up to the moment that
 it is executed. For that each Python that is started loads ``coverage`` first; what it counts lies in ``/dev/shm``, which a
 confined command may write. Nothing is installed for it and nothing stays. Prints a table of files with what was not
-taken, and ends with status 1 where something was not. It is no part of ``make test``; it takes half a minute.
+taken, and ends with status 1 where something was not. It is no part of ``make test``; it takes a minute on two cores.
 
 Not here: whether the tests would notice another branch (``mutants.py``), and the page that shows both (``deciding.py``).
 """

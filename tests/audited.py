@@ -162,7 +162,7 @@ def _checkpoint(
         reads=reads.root,
         trained_on=kept.commitment.digest,
         egress=egress,
-        deploy=Deployment(embodiments=(MACHINE.id,), sites=("nagoya-lab",)),
+        deploy=Deployment(embodiments=(MACHINE.id,), sites=("nagoya-lab",), parties=(trust.party,)),
     ).signed(trust.signing_key)
     path = party.runs / name.replace(" ", "-") / "step_000002"
     path.mkdir(parents=True)

@@ -75,6 +75,8 @@ COMMANDS: dict[str, str] = {
     "report stores": "",
     "report readers": "",
     "report conditions": "",
+    "report vehicle-logs": "",
+    "report job-shops": "",
     "trust contribution": "RUN< --vault< --out^ --leakage! --no-leakage!",
 }
 #: nouns whose commands are confined only where ``COMMANDS`` names them: they keep the rules, the keys and the ledger, or know

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,12 +53,20 @@ def in_a_process(work: Callable[[], str]) -> str:
     return said
 
 
-def confined(tmp_path: Path) -> str:
+@pytest.fixture
+def began() -> Iterator[Path]:
+    """What the command makes, where it may write, once it has begun."""
+    path = Path(f"/dev/shm/genba-test-began-{os.getpid()}")
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def confined(tmp_path: Path, began: Path) -> str:
     """Run a command as the supervisor's process does; return its status and the report."""
     readable, writable = runtime_paths()
     policy = Policy(readable=readable, writable=writable)
     request = {
-        "command": ["touch", "/dev/shm/genba-test-began"],
+        "command": ["touch", str(began)],
         "keep": [],
         "policy": dataclasses.asdict(policy),
         "log": str(tmp_path / "log"),
@@ -76,8 +84,9 @@ def confined(tmp_path: Path) -> str:
         return f"{status}: {file.read()}"
 
 
-def test_kernel_that_refuses_a_part_runs_nothing(tmp_path, monkeypatch):
-    began = Path("/dev/shm/genba-test-began")
+def test_kernel_that_refuses_a_part_runs_nothing(tmp_path, began, monkeypatch):
+    assert in_a_process(lambda: confined(tmp_path, began)) == "0: "
+    began.unlink()
     for part, said in (
         ("adopt_orphans", "the kernel refused a part of the sandbox: [Errno 1] Operation not permitted"),
         ("close_all_on_exec", "the command cannot be confined here: [Errno 1] Operation not permitted"),
@@ -85,14 +94,13 @@ def test_kernel_that_refuses_a_part_runs_nothing(tmp_path, monkeypatch):
     ):
         with monkeypatch.context() as patch:
             patch.setattr(kernel, part, refuse)
-            assert in_a_process(lambda: confined(tmp_path)) == f"{confine.STOPPED}: {said}"
+            assert in_a_process(lambda: confined(tmp_path, began)) == f"{confine.STOPPED}: {said}"
         assert not began.exists()
     ends = [(line["status"], line["reason"][:8]) for line in read_log(tmp_path / "log") if line["event"] == "end"]
-    assert ends == [(confine.STOPPED, "not run:")] * 3
+    assert ends == [(0, ""), *[(confine.STOPPED, "not run:")] * 3]
 
 
-def test_command_does_not_begin_where_its_supervisor_died_first(tmp_path, monkeypatch):
-    began = Path("/dev/shm/genba-test-began")
+def test_command_does_not_begin_where_its_supervisor_died_first(tmp_path, began, monkeypatch):
     told_in, told_out = os.pipe()
 
     def orphaned(number: int) -> None:
@@ -111,7 +119,7 @@ def test_command_does_not_begin_where_its_supervisor_died_first(tmp_path, monkey
     def work() -> str:
         nonlocal supervisor
         supervisor = os.getpid()
-        return confined(tmp_path)
+        return confined(tmp_path, began)
 
     assert in_a_process(work) == ""
     os.close(told_out)
@@ -200,16 +208,14 @@ def test_interrupt_of_the_terminal_is_passed_on_once_the_command_ended(tmp_path)
 NAMES = {"site-a.example": ("10.0.0.1",)}
 
 
-def test_user_without_rights_gets_names_in_a_namespace_of_its_own_or_is_told_the_lines(tmp_path, monkeypatch):
-    tmp_path.chmod(0o777)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
+def test_user_without_rights_gets_names_in_a_namespace_of_its_own_or_is_told_the_lines(monkeypatch):
+    made = Path(f"/dev/shm/genba-test-hosts-{os.getpid()}")
 
     def install() -> str:
         if os.geteuid() == 0:
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        hosts.install(NAMES, Path("/dev/shm/genba-test-hosts"))
+        hosts.install(NAMES, made)
         return Path(hosts.HOSTS).read_text().splitlines()[0]
 
     refused = "names cannot be given to the command alone"
@@ -220,7 +226,7 @@ def test_user_without_rights_gets_names_in_a_namespace_of_its_own_or_is_told_the
             patch.setattr(kernel, "unshare", refuse)
             said = in_a_process(install)
     finally:
-        Path("/dev/shm/genba-test-hosts").unlink()
+        made.unlink(missing_ok=True)
     assert refused in said and said.endswith("instead of names: 10.0.0.1 site-a.example")
 
 

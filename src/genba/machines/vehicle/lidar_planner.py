@@ -87,8 +87,9 @@ class LidarPlanner:
         is_new = new_ns > self._swept_ns
         pose_at_sweep = self._pose.copy()
         for time_ns, (speed_mps, _, yaw_rate, _) in zip(telemetry.times_ns.tolist(), telemetry.values, strict=True):
-            if self._time_ns is None or time_ns <= self._time_ns or not math.isfinite(speed_mps + yaw_rate):
-                self._time_ns = time_ns if self._time_ns is None else self._time_ns
+            if self._time_ns is None:
+                self._time_ns = time_ns
+            if time_ns <= self._time_ns or not math.isfinite(speed_mps + yaw_rate):
                 continue
             dt_s = (time_ns - self._time_ns) / 1e9
             middle = self._pose[2] + 0.5 * dt_s * yaw_rate

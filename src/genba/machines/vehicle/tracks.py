@@ -195,12 +195,8 @@ def _box(piece: np.ndarray, sensor: np.ndarray) -> tuple[float, float, float, fl
     if along_m < SIDE_M:
         # Only an end is seen: the vehicle lies behind it, across what is seen.
         angle += math.pi / 2
-    return *_ordered(filled_out(piece, angle, LENGTH_M, WIDTH_M, sensor), angle), False
-
-
-def _ordered(filled: tuple[float, float, float, float], angle: float) -> tuple[float, float, float, float, float]:
-    x, y, length_m, width_m = filled
-    return x, y, angle, length_m, width_m
+    x, y, length_m, width_m = filled_out(piece, angle, LENGTH_M, WIDTH_M, sensor)
+    return x, y, angle, length_m, width_m, False
 
 
 def filled_out(

@@ -38,10 +38,10 @@ def absent(path: Path, entries: Iterable[Entry]) -> list[Missing]:
 
 def _policies(path: Path, entries: Iterable[Entry]) -> Iterator[Missing]:
     # A machine decides by a passport, which the ledger keeps.
-    passports = {str(entry.body.get("digest")) for entry in entries if entry.kind == "passport"}
+    entered = {str(entry.body.get("digest")) for entry in entries if entry.kind == "passport"}
     kept = {f"sha256:{file.stem}" for file in (path / POLICY_FOLDER).glob("*.json")}
     named = Counter(str(entry.body.get("policy_hash")) for entry in entries if entry.kind == DECISION)
-    for policy in sorted(named.keys() - kept - passports):
+    for policy in sorted(named.keys() - kept - entered):
         yield Missing(
             what=f"the text of policies {policy}",
             why=f"{named[policy]} decisions were made by them, and no file has this digest: they were made before policies were kept, by a "
