@@ -1,5 +1,7 @@
 """What is watched while it happens is what the recorder keeps, and reaches a viewer on this computer; nothing goes elsewhere."""
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from recordings import column, read_back
 
 from genba.bench.worker import Job, Runner
 from genba.registry import task
-from genba.report.live_view import LiveRecorder, start_viewer
+from genba.report.live_view import LiveRecorder, start_viewer, stop_viewer
 from genba.spec.task import Picture
 
 SEED = 1_000_003
@@ -58,8 +60,9 @@ def test_a_viewer_on_this_computer_gets_it(tmp_path, capfd):
         got.disconnect()
         assert viewer.poll() is None
     finally:
-        viewer.terminate()
-        viewer.wait(20)
+        stop_viewer(viewer)
+    with socket.socket() as one:
+        assert one.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_pictures_and_outcome_stand_at_the_end(tmp_path):

@@ -6,14 +6,15 @@ is held back to the machine's own time, or a share of it; a file is written as f
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,9 @@ class LiveRecorder(Recorder):
             time.sleep(ahead_s)
 
 
-def start_viewer(arguments: Sequence[str] = ("--expect-data-soon", "--hide-welcome-screen")) -> tuple[Any, int]:
+def start_viewer(
+    arguments: Sequence[str] = ("--expect-data-soon", "--hide-welcome-screen"),
+) -> tuple[subprocess.Popen[bytes], int]:
     """Start Rerun's viewer, silenced, and wait until it listens; return the process and its port on this computer.
 
     Args:
@@ -128,7 +131,7 @@ def start_viewer(arguments: Sequence[str] = ("--expect-data-soon", "--hide-welco
         one.bind(("127.0.0.1", 0))
         port = int(one.getsockname()[1])
     command = [sys.executable, "-m", "rerun", "--bind", "127.0.0.1", "--port", str(port), *arguments]
-    viewer = subprocess.Popen(command, env=quiet(os.environ))
+    viewer = subprocess.Popen(command, env=quiet(os.environ), start_new_session=True)
     until_s = time.monotonic() + VIEWER_WAIT_S
     while time.monotonic() < until_s:
         if viewer.poll() is not None:
@@ -137,5 +140,12 @@ def start_viewer(arguments: Sequence[str] = ("--expect-data-soon", "--hide-welco
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return viewer, port
         time.sleep(0.1)
-    viewer.terminate()
+    stop_viewer(viewer)
     raise DataError(f"Rerun's viewer did not listen within {VIEWER_WAIT_S:g} s; --save FILE.rrd needs no screen")
+
+
+def stop_viewer(viewer: subprocess.Popen[bytes]) -> None:
+    """End a viewer: the process that was started and the program that it started in turn."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(viewer.pid, signal.SIGTERM)
+    viewer.wait()
