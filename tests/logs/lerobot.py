@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genba.data.video_files import scheduling_kept
+
 HEIGHT, WIDTH, RATE_HZ = 64, 96, 20
 LENGTHS = (7, 5, 9)
 TASKS = ("lift the box", "箱を置く")
@@ -124,6 +126,8 @@ def write_video(path: Path, numbers: range, codec: str, options: dict[str, str])
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE_HZ, options=options)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        with scheduling_kept():
+            container.start_encoding()
         for i, number in enumerate(numbers):
             frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
             frame.pts, frame.time_base = i, Fraction(1, RATE_HZ)

@@ -8,8 +8,9 @@ one encoder thread, no B-frames, a key frame at the start of each episode.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,8 @@ class VideoWriter:
             stream.height, stream.width, stream.pix_fmt = height, width, self.pixel_format
             stream.codec_context.thread_count = 1
             self._stream = stream
+            with scheduling_kept():
+                self._container.start_encoding()
 
     def add_episode(self, frames: Iterable[np.ndarray]) -> tuple[float, float]:
         """Append the frames of one episode, uint8 ``[height, width, 3]`` each.
@@ -279,6 +282,27 @@ def _reading(path: Path) -> Iterator[None]:
         raise FormatError(path, "no such file, expected a video") from error
     except (av_module().FFmpegError, OSError, ValueError, OverflowError, MemoryError, ZeroDivisionError) as error:
         raise FormatError(path, f"not a video that can be decoded ({error})") from error
+
+
+@contextmanager
+def scheduling_kept() -> Iterator[None]:
+    """Give every thread of this process the scheduling that the caller has, afterwards.
+
+    SVT-AV1 puts itself and whoever opens it on the real-time schedule where the user is root, at the highest priority: for good,
+    and threads that wait for a turn behind it never get one.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for task in os.listdir("/proc/self/task"):
+            # A thread may have ended since.
+            with suppress(ProcessLookupError):
+                if os.sched_getscheduler(int(task)) != policy:
+                    os.sched_setscheduler(int(task), policy, parameter)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """What is written as a LeRobotDataset says what LeRobot expects, and comes back bit for bit; or nothing is written."""
 
+import contextlib
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from logs import lerobot as pictures
 from random_episodes import random_episode
 
 from genba.data.readers.lerobot import LeRobotReader
-from genba.data.video_files import CODECS, VideoFile
+from genba.data.video_files import CODECS, VideoFile, VideoWriter
 from genba.data.writers.lerobot import LeRobotWriter
 from genba.errors import DataError, FormatError, ReaderError, SpecError, StorageError
 from genba.spec.embodiment import load_embodiment
@@ -103,6 +105,22 @@ def test_frames_of_a_lossless_video_are_the_newest_at_each_row(facts, episodes, 
         times_ns = action.times_ns[len(action) - len(shown.streams["front"]) :]
         expected = [front.values[[i for i, t in enumerate(front.times_ns) if t <= time_ns][-1]] for time_ns in times_ns]
         np.testing.assert_array_equal(shown.streams["front"].values, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no such schedules")
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_no_encoder_leaves_a_thread_on_another_schedule(codec, tmp_path):
+    # As root, SVT-AV1 puts whoever opens it on the real-time schedule, at the highest priority.
+    before = os.sched_getscheduler(0)
+    during = set()
+    writer = VideoWriter(tmp_path / "a.mp4", codec=codec, rate_hz=10, height=64, width=64, keyframe_every=2)
+    writer.add_episode(np.zeros((3, 64, 64, 3), np.uint8))
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            during.add(os.sched_getscheduler(int(task)))
+    writer.close()
+    assert during == {before}
+    assert os.sched_getscheduler(0) == before
 
 
 @pytest.mark.parametrize("codec", sorted(CODECS))
