@@ -22,13 +22,19 @@ from pathlib import Path
 
 import coverage
 
-#: The last is left out: it trains for minutes.
+#: The last two are left out: one trains for minutes, and one looks at an environment that measuring changes.
 TESTS = (
     "tests/trust",
     "tests/data/test_governed.py",
     "tests/runtime/test_clearance.py",
     "tests/cli/test_audit.py",
+    "tests/cli/test_trust_revoke.py",
+    "tests/cli/test_trust_withdraw.py",
+    "tests/cli/test_passport_way.py",
+    "tests/data/test_withdraw.py",
+    "tests/report/evidence",
     "--ignore=tests/trust/test_two_sites.py",
+    "--deselect=tests/trust/sandbox/test_programs.py::test_what_drives_a_bundle_reports_to_nobody",
 )
 
 #: ``_exit`` and ``execv``: a process that ends without Python's own end, or becomes another program, saves what it counted.

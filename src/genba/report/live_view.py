@@ -30,6 +30,8 @@ from genba.spec.units import SECOND_NS
 
 #: how long a viewer may take to listen, in seconds
 VIEWER_WAIT_S = 30.0
+#: and how long to end once it was told to
+VIEWER_END_S = 5.0
 #: stills of an episode's end that have a place in the layout
 NUM_PICTURES = 2
 
@@ -148,4 +150,10 @@ def stop_viewer(viewer: subprocess.Popen[bytes]) -> None:
     """End a viewer: the process that was started and the program that it started in turn."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(viewer.pid, signal.SIGTERM)
+        viewer.wait()
+        until_s = time.monotonic() + VIEWER_END_S
+        while time.monotonic() < until_s:
+            os.killpg(viewer.pid, 0)
+            time.sleep(0.05)
+        os.killpg(viewer.pid, signal.SIGKILL)
     viewer.wait()

@@ -262,7 +262,7 @@ class _Check:
             for signer in signers:
                 if self._key is None or signer != self._key.id:
                     name = self._name(signer)
-                    witnessed[name] = max(head.size, witnessed.get(name, 0))
+                    witnessed[name] = max(head.size, witnessed.get(name, head.size))
         return signed, witnessed
 
     def _check_order(self, previous: Head, head: Head) -> None:
