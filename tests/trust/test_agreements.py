@@ -264,6 +264,11 @@ def test_ports_in_a_row_are_one_endpoint_that_holds_each_of_them(tmp_path):
         path.write_text(SITE.replace('"10.0.0.1:80"', '"10.0.0.1:80-89"') + second)
         with pytest.raises(ConfigError, match=f"'{other}' is declared already, as '10.0.0.1:80-89' of 'lab'"):
             read_sites(path)
+    # Two that only touch.
+    for other in ("10.0.0.1:90-95", "10.0.0.1:70-79"):
+        second = SITE.replace('"lab"', '"plant"').replace("10.0.0.1:80", other).replace("s3://lab/v", "s3://plant/v")
+        path.write_text(SITE.replace('"10.0.0.1:80"', '"10.0.0.1:80-89"') + second)
+        assert set(read_sites(path)) == {"lab", "plant"}
 
 
 def test_codes():

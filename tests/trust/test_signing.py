@@ -24,6 +24,11 @@ def test_a_key_is_made_once_and_for_its_user_only(tmp_path):
         SigningKey.load(path)
 
 
+def test_folders_on_the_way_to_a_key_are_made(tmp_path):
+    made = SigningKey.create(tmp_path / "party" / "keys" / "signing")
+    assert SigningKey.open(tmp_path / "party" / "keys" / "signing").public.id == made.public.id
+
+
 def test_opening_makes_a_key_once(tmp_path):
     first = SigningKey.open(tmp_path / "host")
     assert SigningKey.open(tmp_path / "host").public.id == first.public.id

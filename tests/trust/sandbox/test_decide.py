@@ -389,3 +389,15 @@ def test_who_comes_in_to_an_own_port_comes_from_this_host_or_an_allowed_endpoint
     assert not decide_accept(OWN, TCP, v4("127.0.0.2", 5000)).is_allowed
     assert not decide_accept(OWN, TCP, v4("10.1.0.4", 5000)).is_allowed
     assert not decide_accept(Policy(), TCP, v4("127.0.0.1", 5000)).is_allowed
+
+
+def test_what_an_agreement_names_is_decided_by_it_also_where_own_ports_are_allowed():
+    named = Endpoint(host="127.0.0.1", low_port=7000, high_port=7000, source="agreement B", addresses=("127.0.0.1",))
+    both, raw = Policy(has_own_ports=True, endpoints=(named,), binds=(named,)), v4("127.0.0.1", 7000)
+    # Nobody of this command listens there: what the agreement names is a service of its own.
+    for is_own in (None, True, False):
+        said = decide_connect(both, TCP, raw, lambda _, is_own=is_own: is_own)
+        assert (said.is_allowed, "(agreement B)" in said.reason) == (True, True)
+    for decide in (decide_bind, decide_listen):
+        said = decide(both, TCP, raw)
+        assert (said.is_allowed, "(agreement B)" in said.reason) == (True, True)
