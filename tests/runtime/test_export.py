@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -145,3 +147,10 @@ def test_random_inputs_have_the_packed_shapes_and_zero_where_something_is_missin
         values, mask = packed[f"{name}.values"], packed[f"{name}.mask"]
         assert not values[~mask].any()
     assert packed["things.mask"].any()
+
+
+def test_a_bundle_says_nothing_of_the_computer_that_made_it(toy_bundles):
+    here = str(Path(export_bundle.__code__.co_filename).parents[1]).encode()
+    files = [path for report in toy_bundles.values() for path in Path(report.path).iterdir()]
+    assert any(path.suffix == ".onnx" for path in files)
+    assert [path.name for path in files if here in path.read_bytes()] == []

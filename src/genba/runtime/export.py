@@ -246,10 +246,9 @@ def _export(graph: EncoderGraph | FlowGraph, path: Path) -> None:
     # the exporter prints progress and warns about its own internals; a failure still raises
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        program = torch.onnx.export(
             graph.eval(),
             graph.example_inputs(),
-            str(path),
             input_names=list(graph.input_names),
             output_names=list(graph.output_names),
             opset_version=OPSET,
@@ -258,8 +257,13 @@ def _export(graph: EncoderGraph | FlowGraph, path: Path) -> None:
             if isinstance(graph, EncoderGraph) and any(graph.free_axes.values())
             else None,
             verbose=False,
-            external_data=num_bytes > EMBED_BELOW_BYTES,
         )
+        assert program is not None
+        # The exporter writes down where in whose files each node comes from; a bundle says nothing of the computer that made it.
+        for part in (program.model.graph, *program.model.functions.values()):
+            for node in part.all_nodes():
+                node.metadata_props.clear()
+        program.save(str(path), external_data=num_bytes > EMBED_BELOW_BYTES)
 
 
 @contextlib.contextmanager
