@@ -1,8 +1,8 @@
 import re
-import shutil
 import subprocess
 
 import pytest
+from browser import needs_chromium
 
 from genba.floor.decide import decider
 from genba.floor.explain import moves
@@ -34,7 +34,7 @@ def test_names_cannot_break_out_of_the_page(asked):
     assert "&lt;script&gt;alert" in text
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt install chromium")
+@needs_chromium
 def test_a_browser_draws_both_plans_with_every_order_and_refuses_nothing(asked, tmp_path):
     page = tmp_path / "plan.html"
     write_gantt(page, asked.before, asked.after, title=asked.title)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import http.server
 import re
 import shutil
-import subprocess
-import threading
 from html.parser import HTMLParser
 
-import pytest
+from browser import browse, needs_chromium
 
 from genba.bench.results import Result
 from genba.report.page import render, write_page
@@ -108,40 +104,11 @@ def test_the_page_is_written_beside_the_run(toy_run, tmp_path):
     assert not list(toy_run.glob(".*.part"))
 
 
-class _Counting(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and keeps what was asked for."""
-
-    asked: list[str] = []
-
-    def do_GET(self) -> None:
-        _Counting.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt install chromium")
+@needs_chromium
 def test_a_browser_shows_every_table_and_asks_for_nothing_but_the_page(toy_run, tmp_path):
     write_page(toy_run)
-    _Counting.asked.clear()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Counting, directory=str(toy_run)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/report.html"
-    flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
-    flags += " --disable-sync --no-first-run --enable-logging=stderr --dump-dom"
-    try:
-        done = subprocess.run(
-            ["chromium", *flags.split(), f"--user-data-dir={tmp_path}/profile", address],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert sorted(_Outline(done.stdout).rows) == [2, 2, 3, 3, 5]
-    assert _Counting.asked == ["/report.html"]
+    shown, asked, said = browse(toy_run, "report.html", tmp_path / "profile")
+    assert sorted(_Outline(shown).rows) == [2, 2, 3, 3, 5]
+    assert asked == ["/report.html"]
     # Chromium would say here what the policy refused or what failed to load.
-    assert "CONSOLE" not in done.stderr, done.stderr
+    assert "CONSOLE" not in said, said

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from genba.cli.trust_option import BundlesOption, RunsOption
 from genba.errors import ConfigError
 from genba.trust.folder import LEDGER_FOLDER, PARTY_FILE, VARIABLE, TrustFolder
 from genba.trust.passport import in_words
@@ -26,12 +27,8 @@ def pack(
     vault: Annotated[
         list[str] | None, typer.Option("--vault", envvar="GENBA_VAULT", help="A vault to describe (may be repeated).")
     ] = None,
-    runs: Annotated[
-        list[Path] | None, typer.Option("--runs", help="Folder of training runs, or above such (may be repeated).")
-    ] = None,
-    bundles: Annotated[
-        list[Path] | None, typer.Option("--bundles", help="Folder of bundles, or above such (may be repeated).")
-    ] = None,
+    runs: RunsOption = None,
+    bundles: BundlesOption = None,
     key: Annotated[Path | None, typer.Option(help="Key to sign with; by default the trust folder's.")] = None,
     made: Annotated[
         str, typer.Option(help="Time to state, e.g. 2026-11-24T18:00:00Z, by default now: same input, same bytes.")

@@ -161,9 +161,8 @@ def enter(arguments: Sequence[str], command: Sequence[str] | None = None) -> lis
         # Development's override: the process outside has said that nothing is enforced, and written it down.
         return arguments
     if words.command == "demo" and not given:
-        out = Path(
-            words.option("--out") or default_out(is_quick="--quick" in words.flags, is_long="--long" in words.flags)
-        )
+        plan = next((name for name in ("quick", "long") if f"--{name}" in words.flags), "full")
+        out = Path(words.option("--out") or default_out(plan))
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         words = dataclasses.replace(words, paths=((">", str(out)),))
         sys.exit(run_confined(demo_trust(out), words, command))

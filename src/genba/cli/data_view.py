@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from genba.cli.rerun_file import check_name, has_display, say_saved
 from genba.cli.vault_option import DEFAULT_PURPOSE, DEFAULT_VAULT, PurposeOption, VaultOption
 from genba.data.vault import Vault, file_name
-from genba.errors import DataError
 from genba.report.rerun_view import quiet, write_recording
 
 
@@ -34,12 +34,9 @@ def view(
     if save is None and not has_display():
         save = Path(f"{file_name(entry.episode_id)}.rrd")
     if save is not None:
-        if save.suffix != ".rrd":
-            raise DataError(f"{save}: got a name that ends in {save.suffix!r}, expected .rrd, by which Rerun knows it")
+        check_name(save)
         _write(kept, episode, save)
-        console.print(f"[bold]{save}[/] ({save.stat().st_size / 1e6:.1f} MB); open it where there is a screen with:")
-        # Its reports are on by default outside of this command; CI is the variable that its code asks for.
-        console.print(f"  CI=1 TELEMETRY_ENABLED=false rerun {save}", highlight=False)
+        say_saved(save, console)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "episode.rrd"
@@ -50,8 +47,3 @@ def view(
 def _write(vault: Vault, episode: str, path: Path) -> None:
     entry = vault.entry(episode)
     write_recording(path, vault.embodiment(entry.embodiment_id), vault.shard(entry))
-
-
-def has_display() -> bool:
-    """Say whether a window can be opened here."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -155,7 +155,7 @@ def demo(
     if quick and long:
         raise ConfigError("--quick, --long: got both, expected at most one")
     plan = QUICK if quick else LONG if long else FULL
-    out = out or default_out(is_quick=quick, is_long=long)
+    out = out or default_out(plan.name)
     run = _Run(plan, out, processes)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("Collect demonstrations", run.collect_demonstrations),

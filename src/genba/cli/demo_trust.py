@@ -25,9 +25,9 @@ OWNERS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def default_out(*, is_quick: bool, is_long: bool) -> Path:
-    """Return the folder of a run that names none."""
-    return Path("demo-run-quick" if is_quick else "demo-run-long" if is_long else "demo-run")
+def default_out(plan: str) -> Path:
+    """Return the folder of a run that names none, by its plan: ``full``, ``quick`` or ``long``."""
+    return Path("demo-run" if plan == "full" else f"demo-run-{plan}")
 
 
 def demo_trust(out: Path) -> TrustFolder:

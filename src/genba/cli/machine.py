@@ -12,9 +12,9 @@ from rich.console import Console
 from genba import registry
 from genba.bench.rollout import check_passport, check_request
 from genba.bench.worker import Job, Runner
-from genba.cli.data_view import has_display
+from genba.cli.rerun_file import check_name, has_display, say_saved
 from genba.cli.trust_option import TrustOption
-from genba.errors import ConfigError, DataError
+from genba.errors import ConfigError
 from genba.report.live_view import LiveRecorder, start_viewer
 from genba.runtime.bundle import Bundle
 
@@ -52,8 +52,8 @@ def watch(
         check_passport(found, bundle, trust)
     if save is None and not has_display():
         save = Path(f"{task.replace('/', '-')}-{Path(policy).name}-{seed}.rrd")
-    if save is not None and save.suffix != ".rrd":
-        raise DataError(f"{save}: got a name that ends in {save.suffix!r}, expected .rrd, by which Rerun knows it")
+    if save is not None:
+        check_name(save)
     name = "model" if bundle else policy
     job = Job(
         task=task,
@@ -82,8 +82,7 @@ def watch(
         recorder.close()
     console.print("\n".join(lines[2:]), highlight=False, markup=False)
     if save is not None:
-        console.print(f"[bold]{save}[/] ({save.stat().st_size / 1e6:.1f} MB); open it where there is a screen with:")
-        console.print(f"  CI=1 TELEMETRY_ENABLED=false rerun {save}", highlight=False)
+        say_saved(save, console)
     elif viewer is not None:
         console.print("Close the viewer's window to end.")
         viewer.wait()

@@ -1,4 +1,5 @@
-"""``--trust``, as every command that asks the trust folder takes it, and the head that is signed when a command ends.
+"""``--trust``, as every command that asks the trust folder takes it, the options of commands that look through runs and bundles, and
+the head that is signed when a command ends.
 
 What it names is ``$GENBA_TRUST`` for every process that the command starts (``confined``).
 """
@@ -19,6 +20,13 @@ from genba.trust.folder import LEDGER_FOLDER, VARIABLE, TrustFolder
 TrustOption = Annotated[
     Path | None,
     typer.Option("--trust", envvar=VARIABLE, help="The trust folder; a machine's small one serves to drive it."),
+]
+
+RunsOption = Annotated[
+    list[Path] | None, typer.Option("--runs", help="Folder of training runs, or above such (may be repeated).")
+]
+BundlesOption = Annotated[
+    list[Path] | None, typer.Option("--bundles", help="Folder of bundles, or above such (may be repeated).")
 ]
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genba.cli.trust_option import BundlesOption, RunsOption
 from genba.data.vault import Vault
 from genba.data.withdraw import Plan, Scope, plan, withdraw
 from genba.errors import ConfigError
@@ -32,12 +33,8 @@ def withdraw_command(
         list[str] | None,
         typer.Option("--vault", envvar="GENBA_VAULT", help="A vault that may hold it (may be repeated)."),
     ] = None,
-    runs: Annotated[
-        list[Path] | None, typer.Option("--runs", help="Folder of training runs, or above such (may be repeated).")
-    ] = None,
-    bundles: Annotated[
-        list[Path] | None, typer.Option("--bundles", help="Folder of bundles, or above such (may be repeated).")
-    ] = None,
+    runs: RunsOption = None,
+    bundles: BundlesOption = None,
     request: Annotated[Path | None, typer.Option(help="The owner's signed request.")] = None,
     purge_weights: Annotated[
         bool, typer.Option("--purge-weights", help="Delete the tensors of affected checkpoints too.")

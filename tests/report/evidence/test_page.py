@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import re
 import shutil
-import subprocess
-import threading
 from html.parser import HTMLParser
 
-import pytest
+from browser import browse, needs_chromium
 from governed import FLEET
 
 
@@ -139,41 +135,11 @@ def test_a_pack_of_nothing_says_so_in_every_part(changed, repack):
     assert FLEET[2] in text
 
 
-class _Counting(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and keeps what was asked for."""
-
-    asked: list[str] = []
-
-    def do_GET(self) -> None:
-        _Counting.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt install chromium")
+@needs_chromium
 def test_a_browser_shows_every_table_and_asks_for_nothing_but_the_page(whole, tmp_path):
-    _Counting.asked.clear()
-    handler = functools.partial(_Counting, directory=str(whole.path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/index.html"
-    flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update"
-    flags += " --disable-sync --no-first-run --enable-logging=stderr --dump-dom"
-    try:
-        done = subprocess.run(
-            ["chromium", *flags.split(), f"--user-data-dir={tmp_path}/profile", address],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-    shown = _Outline(done.stdout)
-    assert {part: shown.rows[part] for part in ROWS} == ROWS
-    assert _Counting.asked == ["/index.html"]
+    shown, asked, said = browse(whole.path, "index.html", tmp_path / "profile")
+    outline = _Outline(shown)
+    assert {part: outline.rows[part] for part in ROWS} == ROWS
+    assert asked == ["/index.html"]
     # Chromium would say here what the policy refused or what failed to load.
-    assert "CONSOLE" not in done.stderr, done.stderr
+    assert "CONSOLE" not in said, said
