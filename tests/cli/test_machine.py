@@ -4,7 +4,10 @@ import pytest
 
 pytest.importorskip("rerun")
 
+from genba.cli import machine
 from genba.cli.main import main
+from genba.errors import SimulatorError
+from genba.report.live_view import start_viewer
 
 
 @pytest.fixture
@@ -45,3 +48,22 @@ def test_what_cannot_be_watched_is_refused_by_name(words, expected, tmp_path, mo
     assert watch("arm/grip@1", *words) == 2
     assert expected in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_episode_that_breaks_off_leaves_no_viewer_open(monkeypatch, capsys):
+    started = []
+
+    def without_window():
+        started.append(start_viewer(("--serve-grpc",)))
+        return started[0]
+
+    def broken(*_, **__):
+        raise SimulatorError("the world stood still")
+
+    monkeypatch.setattr(machine, "has_display", lambda: True)
+    monkeypatch.setattr(machine, "start_viewer", without_window)
+    monkeypatch.setattr(machine, "Runner", broken)
+    assert watch("arm/grip@1", "--policy", "fixed_4n") == 2
+    assert "the world stood still" in capsys.readouterr().err
+    [(viewer, _)] = started
+    assert viewer.poll() is not None

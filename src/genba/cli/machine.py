@@ -15,7 +15,7 @@ from genba.bench.worker import Job, Runner
 from genba.cli.rerun_file import check_name, has_display, say_saved
 from genba.cli.trust_option import TrustOption
 from genba.errors import ConfigError
-from genba.report.live_view import LiveRecorder, start_viewer
+from genba.report.live_view import LiveRecorder, start_viewer, stop_viewer
 from genba.runtime.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, help="Look at a machine at work.")
@@ -65,24 +65,35 @@ def watch(
         trust=str(trust or ""),
     )
     viewer, port = (None, 0) if save else start_viewer()
-    recorder = LiveRecorder(found.embodiment, path=save, port=port, speed=0.0 if save else speed)
+    try:
+        lines = _episode(job, seed, LiveRecorder(found.embodiment, path=save, port=port, speed=0.0 if save else speed))
+    except BaseException:
+        # What was never filled is not left open; an interrupt at the terminal reaches this process alone.
+        if viewer is not None:
+            stop_viewer(viewer)
+        raise
+    console.print("\n".join(lines), highlight=False, markup=False)
+    if save is not None:
+        say_saved(save, console)
+    elif viewer is not None:
+        console.print("Close the viewer's window to end.")
+        viewer.wait()
+
+
+def _episode(job: Job, seed: int, recorder: LiveRecorder) -> list[str]:
+    """Run one episode before the recorder; return how it ended, a line per number."""
     try:
         runner = Runner(job, recorder=recorder)
         try:
             done = runner.run(seed)
         finally:
             runner.close()
-        lines = [f"# {task} by {name}, seed {seed}", ""]
-        lines += [
+        lines = [
             f"- {metric}: {'none' if math.isnan(value) else f'{value:g}'}" for metric, value in done.outcome.items()
         ]
         lines += [f"- guard, {why}: {count} control steps" for why, count in done.run.log.interventions.items()]
-        recorder.show(found.draw(done.trace or {}, name), "\n".join(lines))
+        title = f"# {job.task} by {job.policy_name}, seed {seed}"
+        recorder.show(runner.task.draw(done.trace or {}, job.policy_name), "\n".join([title, "", *lines]))
     finally:
         recorder.close()
-    console.print("\n".join(lines[2:]), highlight=False, markup=False)
-    if save is not None:
-        say_saved(save, console)
-    elif viewer is not None:
-        console.print("Close the viewer's window to end.")
-        viewer.wait()
+    return lines
