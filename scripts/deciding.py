@@ -88,18 +88,16 @@ def _branches(measured: dict[str, Any]) -> list[str]:
         f"{total['statements_taken']:,} of {total['statements']:,} statements and {total['branches_taken']:,} of {total['branches']:,} "
         f"branches of the {len(files)} files of `genba.trust` were taken (coverage {measured['coverage']}, Python {measured['python']}, commit "
         f"{measured['commit'][:12]}). Of these files not all:\n",
-        "| file | statements | branches | not taken | why |",
-        "|---|---:|---:|---|---|",
+        "| file | statements | branches | not taken |",
+        "|---|---:|---:|---|",
     ]
-    reasons = _facts()["left"]
     for name, row in files.items():
         if row["lines_left"] or row["branches_left"]:
             jumps = [f"{start} → {stop if stop > 0 else 'end'}" for start, stop in row["branches_left"]]
             left = ", ".join(dict.fromkeys([*map(str, row["lines_left"]), *jumps]))
             statements, taken = row["statements_taken"], row["branches_taken"]
-            why = reasons.get(name, "")
             out.append(
-                f"| `{name}` | {statements} of {row['statements']} | {taken} of {row['branches']} | {left} | {why} |"
+                f"| `{name}` | {statements} of {row['statements']} | {taken} of {row['branches']} | {left} |"
             )
     return out
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -524,3 +525,33 @@ def test_statistics_are_read_for_a_purpose_too(trust, tmp_path):
         vault.statistics(MACHINE.id)
     allowed = [e.episode_id for e in vault.entries() if e.metadata.dataset == "shifts"]
     assert vault.statistics(MACHINE.id, allowed).channels
+
+
+def test_readers_whose_answers_end_together_ask_once(trust, tmp_path, monkeypatch):
+    gate = opened(governed_vault(tmp_path / "vault", trust, FLEET), "train").gate
+    renewed, second, truly_holds = [], threading.Event(), type(gate)._holds
+
+    def renew(_gate):
+        # The other reader has seen that the answers ended and waits for this one.
+        second.wait(10)
+        renewed.append(threading.get_ident())
+        gate._until_ns = 2**62
+
+    def holds(_gate):
+        found = truly_holds(gate)
+        if threading.current_thread() is other and not found:
+            second.set()
+        return found
+
+    other = threading.Thread(target=gate.check)
+    monkeypatch.setattr(type(gate), "_renew", renew)
+    monkeypatch.setattr(type(gate), "_holds", holds)
+    gate._until_ns = 0
+    first = threading.Thread(target=gate.check)
+    first.start()
+    while gate._lock.acquire(blocking=False):
+        gate._lock.release()
+    other.start()
+    first.join(20)
+    other.join(20)
+    assert renewed == [first.ident]

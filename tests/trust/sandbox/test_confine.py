@@ -205,6 +205,27 @@ def test_interrupt_of_the_terminal_is_passed_on_once_the_command_ended(tmp_path)
     assert [line["status"] for line in read_log(tmp_path / "log") if line["event"] == "end"] == [130]
 
 
+def test_orphans_of_the_command_are_taken_away_and_the_command_is_left_to_be_asked():
+    def work() -> str:
+        def ended(status: int) -> int:
+            child = os.fork()
+            if child == 0:
+                os._exit(status)
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            return child
+
+        orphan, command = ended(3), ended(4)
+        confine._reap_orphans(command)
+        left = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        try:
+            os.waitpid(orphan, os.WNOHANG)
+        except ChildProcessError:
+            return f"{left}, orphan gone"
+        return f"{left}, orphan left"
+
+    assert in_a_process(work) == "4, orphan gone"
+
+
 NAMES = {"site-a.example": ("10.0.0.1",)}
 
 
@@ -228,6 +249,30 @@ def test_user_without_rights_gets_names_in_a_namespace_of_its_own_or_is_told_the
     finally:
         made.unlink(missing_ok=True)
     assert refused in said and said.endswith("instead of names: 10.0.0.1 site-a.example")
+
+
+def test_who_may_not_unshare_mounts_gets_names_as_itself_in_a_user_namespace():
+    made, unshare = Path(f"/dev/shm/genba-test-own-hosts-{os.getpid()}"), kernel.unshare
+
+    def only_with_users(flags: int) -> None:
+        if flags == hosts._NEW_MOUNTS:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unshare(flags)
+
+    def install() -> str:
+        user = os.geteuid()
+        kernel.unshare = only_with_users
+        hosts.install(NAMES, made)
+        is_same = os.geteuid() == user
+        return f"{Path(hosts.HOSTS).read_text().splitlines()[0]} {is_same}"
+
+    try:
+        said = in_a_process(install)
+    finally:
+        made.unlink(missing_ok=True)
+    if "names cannot be given" in said:
+        pytest.skip(f"no user namespaces on this computer: {said}")
+    assert said == "10.0.0.1 site-a.example True"
 
 
 def test_names_that_the_hosts_own_file_has_need_nothing(tmp_path, monkeypatch):

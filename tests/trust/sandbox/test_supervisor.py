@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import errno
+import mmap
 import os
 import resource
 import select
@@ -343,6 +344,23 @@ def test_refusals_beyond_a_thousand_are_slowed_down(calling, server, log, monkey
     assert waited == [3600.0]
 
 
+@pytest.mark.parametrize("operation", ["bind", "listen", "connect"])
+def test_what_no_rule_allows_is_refused_and_noted(calling, log, operation):
+    def work() -> int:
+        with socket.socket(socket.AF_UNIX if operation == "connect" else socket.AF_INET) as one:
+            if operation == "connect":
+                # A name that is no file: no rule could name it.
+                return one.connect_ex(b"\0abstract")
+            one.bind(("127.0.0.1", 0)) if operation == "bind" else one.listen()
+        return 0
+
+    caller = calling(work)
+    caller.wait_for_call()
+    supervising(caller, log, Policy()).answer_next()
+    assert caller.status() == errno.EACCES
+    assert attempts(log) == [(operation, "refused")]
+
+
 def test_thread_that_is_no_more_has_no_signal():
     child = os.fork()
     if child == 0:
@@ -359,7 +377,28 @@ def test_refusal_of_descriptors_that_fails_is_not_passed_over():
             Supervisor._keep_descriptors_out(one)
 
 
+def test_kernel_that_cannot_refuse_descriptors_is_gone_on_with():
+    class Older:
+        def setsockopt(self, *_: object) -> None:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    assert Supervisor._keep_descriptors_out(Older()) is None
+
+
 class TestKernel:
+    def test_memory_that_ends_within_what_is_asked_for_is_not_half_read(self):
+        page = mmap.PAGESIZE
+        with mmap.mmap(-1, 2 * page) as pages:
+            pages[:page] = b"x" * page
+            held = ctypes.c_char.from_buffer(pages)
+            address = ctypes.addressof(held)
+            del held
+            # 0: neither read nor written (PROT_NONE).
+            assert _libc.mprotect(ctypes.c_void_p(address + page), page, 0) == 0
+            assert kernel.read_memory(os.getpid(), address, page) == b"x" * page
+            with pytest.raises(OSError, match=f"only {page} of {page + 1} bytes"):
+                kernel.read_memory(os.getpid(), address, page + 1)
+
     """What the kernel says no to is an error with the name of the call."""
 
     def test_action_that_it_does_not_know_is_said(self):

@@ -221,9 +221,10 @@ def forbid_new_privileges() -> None:
 
 def drop_capabilities() -> None:
     """Give up every capability of this process, also those that root gets back by executing a program."""
-    for capability in range(64):
-        if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
-            break
+    capability = 0
+    # The first that the kernel does not know ends it.
+    while _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) >= 0:
+        capability += 1
     call("capset", struct.pack("<Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
 
 
