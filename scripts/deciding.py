@@ -96,9 +96,7 @@ def _branches(measured: dict[str, Any]) -> list[str]:
             jumps = [f"{start} → {stop if stop > 0 else 'end'}" for start, stop in row["branches_left"]]
             left = ", ".join(dict.fromkeys([*map(str, row["lines_left"]), *jumps]))
             statements, taken = row["statements_taken"], row["branches_taken"]
-            out.append(
-                f"| `{name}` | {statements} of {row['statements']} | {taken} of {row['branches']} | {left} |"
-            )
+            out.append(f"| `{name}` | {statements} of {row['statements']} | {taken} of {row['branches']} | {left} |")
     return out
 
 
