@@ -141,3 +141,19 @@ def test_a_clock_that_jumps_back_is_said_and_stops_the_machine_where_the_channel
     assert verdict.action.continuous[0] == -4.0
     verdict = StalenessGuard(car).check(DRIVE, _swept(_sweep(30), went_back=("signal",)))
     assert verdict.reasons == ("signal:back",) and verdict.action is DRIVE
+
+
+def test_a_silent_twin_is_reported_and_the_policy_goes_on():
+    facts = load_embodiment("arm/panda-grip@1")
+    guard = StalenessGuard(facts)
+    times = np.arange(8) * 10 * MILLISECOND_NS
+    rng = np.random.default_rng(0)
+    felt = rng.normal([3.0, 0.5, 0.0, 0.0, 0.0, 0.0], 0.05, (8, 6))
+    action = Action(np.array([3.0, 0.0], np.float32))
+    verdict = guard.check(action, Observation(facts.id, int(times[-1]), {"touch": dense(times, felt)}))
+    assert "touch.normal_right:silent" in verdict.reasons
+    assert verdict.action is action
+    guard.reset()
+    alive = rng.normal([3.0, 0.5, 0.0, 3.0, 0.5, 0.0], 0.05, (8, 6))
+    reasons = guard.check(action, Observation(facts.id, int(times[-1]), {"touch": dense(times, alive)})).reasons
+    assert not [reason for reason in reasons if reason.endswith(":silent")]

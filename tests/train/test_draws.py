@@ -6,7 +6,8 @@ import numpy as np
 import toy
 
 from genba.model.config import preset
-from genba.train.draws import draw
+from genba.spec.embodiment import load_embodiment
+from genba.train.draws import TWIN_LEFT_OUT, draw
 
 CONFIG = replace(preset("debug"), modality_dropout=0.3)
 
@@ -37,3 +38,15 @@ def test_the_first_flow_sample_is_where_a_single_step_starts():
 
 def test_choices_alone_draw_no_noise():
     assert "flow.noise" not in draw(toy.LINES_FACTS, CONFIG, seed=1, step=0, batch=4)
+
+
+def test_one_of_two_twins_is_left_out_as_often_as_the_other():
+    arm, num_windows = load_embodiment("arm/panda-grip@1"), 4000
+    side = draw(arm, CONFIG, seed=1, step=0, batch=num_windows)["twins.pads"]
+    assert set(side.tolist()) == {-1, 0, 1}
+    for which in (0, 1):
+        # binomial with p = TWIN_LEFT_OUT / 2, within five standard deviations
+        p = TWIN_LEFT_OUT / 2
+        assert abs((side == which).mean() - p) < 5 * np.sqrt(p * (1 - p) / num_windows)
+    halves = [draw(arm, CONFIG, seed=1, step=0, batch=8, rank=r, world_size=2)["twins.pads"] for r in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(halves), draw(arm, CONFIG, seed=1, step=0, batch=8)["twins.pads"])

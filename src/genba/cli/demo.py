@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,12 +51,12 @@ class Share:
     demonstrations: int
     #: episodes per round in which the model acts and the expert says what it should have done (DAgger)
     corrections: int
-    #: test episodes per policy
+    #: test episodes per policy; none where it is only trained on
     episodes: int
-    #: windows per train step
+    #: windows per train step; tasks of one machine share the sum of theirs
     batch: int
     #: policies measured beside the model
-    compared: tuple[str, ...]
+    compared: tuple[str, ...] = ()
     #: noise on what the expert executes in a demonstration, as a share of each action's range
     perturb: float = 0.0
 
@@ -112,13 +113,17 @@ LONG = Plan(
     recipe="tiny",
     correct_at=(300, 900, 1800),
     steps=5400,
-    budget_s=4500.0,
+    budget_s=5400.0,
     shares={
         "arm/grip@1": dataclasses.replace(FULL.shares["arm/grip@1"], demonstrations=400, corrections=150),
         "vehicle/intersection@1": dataclasses.replace(
-            FULL.shares["vehicle/intersection@1"], demonstrations=240, corrections=150
+            FULL.shares["vehicle/intersection@1"], demonstrations=200, corrections=120, batch=64
         ),
+        "vehicle/varied@1": Share(demonstrations=160, corrections=80, episodes=0, batch=32, perturb=0.04),
+        "vehicle/cologne1@1": Share(demonstrations=60, corrections=30, episodes=0, batch=16, perturb=0.04),
         "factory/shortage@1": dataclasses.replace(FULL.shares["factory/shortage@1"], demonstrations=240, batch=4),
+        "factory/job-shop@1": Share(demonstrations=240, corrections=0, episodes=30, batch=4, compared=("best_of_4",)),
+        "metaworld/mt50@1": Share(demonstrations=2000, corrections=500, episodes=0, batch=96, perturb=0.05),
     },
 )
 QUICK = Plan(
@@ -251,8 +256,11 @@ class _Run:
         if newest is None or checkpoint.read_manifest(newest)["step"] < until:
             arguments = ["train", "run", "--vault", str(self.out / "vault"), "--out", str(folder)]
             arguments += ["--recipe", self.plan.recipe, "--steps", str(self.plan.steps), "--stop-at", str(until)]
+            batch = Counter[str]()
             for task_id, share in self.plan.shares.items():
-                arguments += ["--batch", f"{self.tasks[task_id].embodiment.id}={share.batch}"]
+                batch[self.tasks[task_id].embodiment.id] += share.batch
+            for embodiment_id, windows in batch.items():
+                arguments += ["--batch", f"{embodiment_id}={windows}"]
             launch(arguments, self.num_processes)
         return f"{until} of {self.plan.steps} steps, {sum(s.batch for s in self.plan.shares.values())} windows each"
 
@@ -280,7 +288,8 @@ class _Run:
 
     def measure(self) -> str:
         """Drive every machine with the model and with what it is compared with, on the frozen test seeds."""
-        for task_id, share in self.plan.shares.items():
+        measured = {task_id: share for task_id, share in self.plan.shares.items() if share.episodes}
+        for task_id, share in measured.items():
             task = self.tasks[task_id]
             seeds = task.test_seeds[: share.episodes]
             bundle = self._bundle(task_id, self.plan.steps)
@@ -298,7 +307,7 @@ class _Run:
                 for seed in keep:
                     write_pictures(self.out, task_id, task.draw(result.traces[seed], name))
                 result.write(path)
-        return ", ".join(f"{share.episodes} {task_id}" for task_id, share in self.plan.shares.items()) + " per policy"
+        return ", ".join(f"{share.episodes} {task_id}" for task_id, share in measured.items()) + " per policy"
 
     def report(self) -> str:
         """Write the page, with where the data stayed where this runs under a trust folder."""
@@ -326,4 +335,7 @@ class _Run:
         return len(seeds)
 
     def _bundle(self, task_id: str, steps: int) -> Path:
-        return self.out / "bundles" / f"step_{steps:06d}" / task_id
+        """Say where the bundle lies that drives a task: one a machine, called by the first of its tasks."""
+        machine = self.tasks[task_id].embodiment.id
+        first = next(other for other, task in self.tasks.items() if task.embodiment.id == machine)
+        return self.out / "bundles" / f"step_{steps:06d}" / first

@@ -19,8 +19,12 @@ OWNERS: Mapping[str, Mapping[str, str]] = {
     task: {"owner": owner, "dataset": dataset, "site": SITE, "jurisdiction": "JP", "agreement": agreement}
     for task, owner, dataset, agreement in (
         ("arm/grip@1", "Sample Arm Works", "grip", "sample-arm-works-demo"),
+        ("metaworld/mt50@1", "Sample Arm Works", "table-top", "sample-arm-works-demo"),
         ("vehicle/intersection@1", "Sample Fleet", "driving", "sample-fleet-demo"),
+        ("vehicle/varied@1", "Sample Fleet", "driving", "sample-fleet-demo"),
+        ("vehicle/cologne1@1", "Sample Fleet", "driving", "sample-fleet-demo"),
         ("factory/shortage@1", "Sample Factory", "shifts", "sample-factory-demo"),
+        ("factory/job-shop@1", "Sample Factory", "shifts", "sample-factory-demo"),
     )
 }
 

@@ -5,6 +5,7 @@ channel silent is blind, and does what it does on a fault. So does one whose fac
 is silent, says what is not a number, or says the same to the last bit for ``STUCK_S``, which a noisy sensor that works
 does not; or whose clock jumps back. A sweep of points that repeats the one before, or is empty where the last was
 full, is wrong at once: so many things do not vanish within a sweep. Entity channels that come with events have no age limit.
+A sensor that its twin shows to be silent is reported, no more: a policy is not shown it and goes on by the other.
 Read next: ``chain``.
 """
 
@@ -19,6 +20,7 @@ from genba.spec.action import Action
 from genba.spec.embodiment import Embodiment
 from genba.spec.observation import Observation
 from genba.spec.protocols import Verdict
+from genba.spec.twins import TwinWatch
 from genba.spec.units import to_ns
 
 #: How long a needed channel's number may stay the same, in seconds, and over how many samples at the least.
@@ -32,7 +34,8 @@ class StalenessGuard:
 
     A channel is stale when its newest sample is older than ``max_periods`` of its own sample periods or of control
     periods, whichever is longer, unless its facts allow a longer silence. Reasons read ``"<channel>:stale"``,
-    ``"<channel>:nan"``, ``"<channel>:stuck"``, ``"<channel>:empty"``, ``"<channel>:back"`` and ``"all:stale"``.
+    ``"<channel>:nan"``, ``"<channel>:stuck"``, ``"<channel>:empty"``, ``"<channel>:back"``, ``"all:stale"`` and
+    ``"<channel>.<dimension>:silent"``.
 
     Args:
         embodiment: the machine.
@@ -44,6 +47,7 @@ class StalenessGuard:
     def __init__(self, embodiment: Embodiment, *, limits: LimitGuard | None = None, max_periods: float = 5.0) -> None:
         self.embodiment = embodiment
         self._limits = limits
+        self._twins = TwinWatch(embodiment)
         self._max_age_ns: dict[str, int] = {}
         for channel in (*embodiment.telemetry, *embodiment.camera, *embodiment.points, *embodiment.entities):
             if channel.rate_hz > 0:
@@ -60,6 +64,7 @@ class StalenessGuard:
 
     def reset(self) -> None:
         """Forget when each channel spoke; one that has never spoken counts from the first check."""
+        self._twins.reset()
         self._newest_ns: dict[str, int] = {}
         self._last: np.ndarray | None = None
         self._num_points: dict[str, int] = {}
@@ -81,6 +86,8 @@ class StalenessGuard:
         wrong = [f"{name}:{why}" for name, num in self._needed.items() for why in _wrong(observation, name, num)]
         wrong += [f"{name}:{why}" for name in self._needed_points for why in self._wrong_sweep(observation, name)]
         needed = {*self._needed, *self._needed_points}
+        self._twins.look(observation)
+        reasons += [f"{reference}:silent" for reference in self._twins.silent]
         reasons += wrong + [f"{name}:back" for name in observation.went_back]
         if wrong or "all:stale" in reasons or needed & {*stale, *observation.went_back}:
             continuous = action.continuous

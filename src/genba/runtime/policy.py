@@ -1,6 +1,6 @@
 """``EnginePolicy``: a network behind the ``Policy`` contract, with an answer at any time.
 
-Pack the observation, encode it once, integrate the flow, unpack. It measures what a flow step costs and takes as many
+Take out what silent sensors say, pack the observation, encode it once, integrate the flow, unpack. It measures what a flow step costs and takes as many
 as fit before the deadline, never fewer than one, always ending at the actions: fewer steps are longer steps. It does
 not decide what happens to a late answer; that is the ``executor``, to read next.
 """
@@ -17,6 +17,7 @@ from genba.runtime.engine import Engine
 from genba.spec.action import ActionChunk
 from genba.spec.normalise import Normalizer
 from genba.spec.observation import Observation
+from genba.spec.twins import TwinWatch
 
 #: weight of the newest measurement in the running cost of a flow step
 COST_WEIGHT = 0.2
@@ -55,6 +56,7 @@ class EnginePolicy:
             )
         self.embodiment = engine.embodiment
         self._normalizer = Normalizer(engine.embodiment, engine.statistics)
+        self._twins = TwinWatch(engine.embodiment)
         self._clock = clock
         self._step_cost_s = 0.0
         #: flow steps taken by the last ``act``
@@ -62,8 +64,9 @@ class EnginePolicy:
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Seed the noise; what a flow step costs is kept."""
+        """Seed the noise and take every sensor for alive; what a flow step costs is kept."""
         self._rng = np.random.default_rng(seed)
+        self._twins.reset()
 
     def act(self, observation: Observation, deadline: float | None = None) -> ActionChunk:
         """Answer an observation, with as many flow steps as fit before ``deadline`` (a time of the clock).
@@ -71,7 +74,8 @@ class EnginePolicy:
         Raises:
             SpecError: the observation does not fit the embodiment.
         """
-        packed = self._normalizer.pack(observation)
+        self._twins.look(observation)
+        packed = self._normalizer.pack(self._twins.without_silent(observation))
         outputs = self.engine.encode(packed)
         continuous = None
         if self.embodiment.action.continuous:

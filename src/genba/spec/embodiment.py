@@ -281,6 +281,37 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Twins:
+    """Two sensors that feel the same thing, so that one that has died shows against the other.
+
+    Where one says more than ``speaks_above`` while the other stays below ``silent_below`` for ``for_s``, a policy is shown
+    nothing more of the silent one (``spec.twins``), and training now and then leaves one of them out, so that a model can do without.
+    """
+
+    name: str
+    #: ``"channel.dimension"`` of each, of one channel and in one unit
+    compared: tuple[str, str]
+    #: everything that each of them says, as ``"channel.dimension"``
+    left_out: tuple[tuple[str, ...], tuple[str, ...]]
+    #: mean of the last ``for_s`` below which one counts as silent, and above which it speaks, in the unit of ``compared``
+    silent_below: float
+    speaks_above: float
+    #: over how long, in seconds
+    for_s: float
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not 0 < self.silent_below < self.speaks_above:
+            raise ValueError(
+                f"silent_below, speaks_above: got {self.silent_below}, {self.speaks_above}, expected 0 < silent_below < speaks_above"
+            )
+        if self.for_s <= 0:
+            raise ValueError(f"for_s: got {self.for_s}, expected more than 0")
+        if set(self.left_out[0]) & set(self.left_out[1]):
+            raise ValueError("left_out: a dimension stands on both sides, expected two sensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
     """The rhythm of a machine."""
 
@@ -340,6 +371,7 @@ class Embodiment:
     instruction: tuple[InstructionChannel, ...] = ()
     #: frame -> what it is; every channel's frame must be here or ``"none"``
     frames: tuple[str, ...] = field(default=())
+    twins: tuple[Twins, ...] = ()
 
     def __post_init__(self) -> None:
         if "/" not in self.id or "@" not in self.id:
@@ -375,6 +407,15 @@ class Embodiment:
         for dimension in self.action.continuous:
             if dimension.relative_to:
                 self.locate(dimension.relative_to)
+        _check_distinct(self.twins)
+        for twins in self.twins:
+            (channel, _), (other, _) = (self.locate(reference) for reference in twins.compared)
+            if channel != other:
+                raise ValueError(f"twins {twins.name}: compared: got channels {channel!r} and {other!r}, expected one")
+            for reference in (*twins.left_out[0], *twins.left_out[1]):
+                name, _ = self.locate(reference)
+                if any(d.categories for c in self.telemetry if c.name == name for d in c.dimensions):
+                    raise ValueError(f"twins {twins.name}: left_out: {name} holds class numbers, expected measurements")
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -405,10 +446,10 @@ class Embodiment:
                 if dimension_name in names:
                     return channel_name, names.index(dimension_name)
                 raise ValueError(
-                    f"relative_to: {channel_name} has no dimension {dimension_name!r}{nearest(dimension_name, names)}"
+                    f"{reference}: {channel_name} has no dimension {dimension_name!r}{nearest(dimension_name, names)}"
                 )
         raise ValueError(
-            f"relative_to: no telemetry channel {channel_name!r}{nearest(channel_name, [c.name for c in self.telemetry])}"
+            f"{reference}: no telemetry channel {channel_name!r}{nearest(channel_name, [c.name for c in self.telemetry])}"
         )
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from genba.model.config import ModelConfig
 from genba.spec.embodiment import Embodiment
 
+#: share of windows from which one of two twin sensors is left out, so that a model can do without the one that dies
+TWIN_LEFT_OUT = 0.15
+
 
 def draw(
     embodiment: Embodiment, config: ModelConfig, *, seed: int, step: int, batch: int, rank: int = 0, world_size: int = 1
@@ -22,7 +25,8 @@ def draw(
         ``flow.noise`` float32 ``[share, flow samples, chunk, dimension]`` (standard normal) and ``flow.time`` float32
         ``[share, flow samples]`` (Beta(flow_alpha, 1) stretched to end at 0.001, as in pi0, arXiv 2410.24164, appendix
         B, with time reversed), where there are continuous actions; ``dropout.<channel>`` bool ``[share]``, where
-        channels are hidden. Where there are several flow samples, the first is zero noise at time 1: the point that a
+        channels are hidden; ``twins.<name>`` int64 ``[share]``, which of two sensors is left out of a window (0, 1, or -1 for
+        none), where an embodiment has some. Where there are several flow samples, the first is zero noise at time 1: the point that a
         single step from zero noise starts from. Its wanted velocity is minus the action, so the conditional mean is
         learnt there without the noise's variance; the flow's optimum is the same.
     """
@@ -39,5 +43,8 @@ def draw(
     if config.modality_dropout:
         for channel in embodiment.channels:
             out[f"dropout.{channel.name}"] = rng.random(batch) < config.modality_dropout
+    for twins in embodiment.twins:
+        side = rng.integers(0, 2, batch)
+        out[f"twins.{twins.name}"] = np.where(rng.random(batch) < TWIN_LEFT_OUT, side, -1)
     share = batch // world_size
     return {name: array[rank * share : (rank + 1) * share] for name, array in out.items()}

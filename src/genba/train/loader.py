@@ -19,6 +19,7 @@ from genba.data.reads import ReadRecord
 from genba.model.config import ModelConfig
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import crop_rows
+from genba.spec.twins import hide
 from genba.train.draws import draw
 
 Batch = dict[str, dict[str, Tensor]]
@@ -103,8 +104,13 @@ class Loader:
 def tensors(
     embodiment: Embodiment, windows: dict[str, np.ndarray], drawn: dict[str, np.ndarray], device: torch.device
 ) -> dict[str, Tensor]:
-    """Return what the model takes: windows without padding that nothing needs, and their draws, on ``device``."""
-    arrays = crop_rows(embodiment, crop(windows)) | drawn
+    """Return what the model takes: windows without padding that nothing needs, and their draws, on ``device``.
+
+    Which of two twin sensors is left out is drawn too, and done here: the model sees that it is missing.
+    """
+    hidden = {name.removeprefix("twins."): side for name, side in drawn.items() if name.startswith("twins.")}
+    kept = {name: array for name, array in drawn.items() if not name.startswith("twins.")}
+    arrays = hide(embodiment, crop_rows(embodiment, crop(windows)), hidden) | kept
     return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
 
 

@@ -11,13 +11,16 @@ from genba.cli import demo
 from genba.data.vault import Vault
 from genba.errors import ConfigError, DataError
 from genba.machines.arm.conditions import CONDITIONS, NOMINAL
+from genba.machines.arm.expert import GripExpert
 from genba.machines.arm.objects import GRAVITY_MPS2, PAD_REACH_M, draw_object
 from genba.machines.arm.sensing import SENSING
 from genba.machines.arm.simulator import GripEnv
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
 from genba.spec.episode import Episode, EpisodeMetadata
+from genba.spec.observation import observe
 from genba.spec.streams import StreamBuffer, dense
+from genba.spec.twins import TwinWatch
 from genba.train.data import prepare
 from genba.train.recipe import recipe
 
@@ -78,7 +81,7 @@ def test_training_refuses_a_vault_with_episodes_of_a_condition(tmp_path):
     vault.append(
         Episode(
             EpisodeMetadata(episode_id="smuggled", embodiment_id=facts.id, task_id=IDS[0]),
-            {"load": dense([0, 100_000_000], np.zeros((2, 2), np.float32))},
+            {"load": dense([0, 100_000_000], np.zeros((2, 4), np.float32))},
         )
     )
     with pytest.raises(DataError, match=rf"smuggled: 1 episodes of {IDS[0]}, which may not be trained on"):
@@ -86,7 +89,7 @@ def test_training_refuses_a_vault_with_episodes_of_a_condition(tmp_path):
 
 
 def test_the_demo_trains_in_no_condition():
-    for plan in (demo.FULL, demo.QUICK):
+    for plan in (demo.FULL, demo.LONG, demo.QUICK):
         assert not set(plan.shares) & registry.HELD_OUT_TASKS
 
 
@@ -160,3 +163,20 @@ def test_samples_arrive_when_their_delay_has_passed():
         for name, delay_ms in SENSING.delay_ms.items():
             if name in step.samples:
                 assert step.time_ns - int(step.samples[name].times_ns[-1]) >= delay_ms * 1_000_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_dead_pad_is_found_by_the_other_and_living_ones_are_not_accused(seed):
+    found = []
+    for condition in (CONDITIONS["dead-pad"], NOMINAL, CONDITIONS["noisy"], CONDITIONS["off-centre"]):
+        env, buffer, watch = GripEnv(condition), StreamBuffer(), TwinWatch(GripEnv().embodiment)
+        step, accused = env.reset(seed), set()
+        teacher = GripExpert(env)
+        while not (step.terminated or step.truncated):
+            buffer.append(step.samples)
+            observation = observe(env.embodiment, buffer.streams(), step.time_ns)
+            watch.look(observation)
+            accused.update(watch.silent)
+            step = env.step(teacher.act(observation).at(step.time_ns))
+        found.append(accused)
+    assert found == [{f"touch.normal_{('left', 'right')[CONDITIONS['dead-pad'].dead_pad(seed)]}"}, set(), set(), set()]

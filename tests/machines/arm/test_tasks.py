@@ -24,5 +24,5 @@ def test_the_embodiment_hides_what_only_the_world_knows():
     shapes = packed_shapes(embodiment)
     # 0.6 s at 100 Hz with two pads of three axes; 5 s at 10 Hz with a normal and a shear force.
     assert shapes["touch.values"][0] == (60, 6)
-    assert shapes["load.values"][0] == (50, 2)
+    assert shapes["load.values"][0] == (50, 4)
     assert shapes["action.base"][0] == (2,)

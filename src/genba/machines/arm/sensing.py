@@ -66,7 +66,7 @@ class Sensors:
         # Two sources, so that what the pads feel does not depend on which other sensors have noise.
         self._force_rng, self._rng = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 3])
         self._dead_pad = dead_pad
-        self._load_sum, self._num_felt = np.zeros(2), 0
+        self._load_sum, self._num_felt = np.zeros((2, 2)), 0
         self._waiting: dict[str, list[tuple[int, np.ndarray]]] = {}
 
     def feel(self, time_ns: int, forces_n: np.ndarray) -> None:
@@ -74,14 +74,14 @@ class Sensors:
         felt = forces_n + self._force_noise_n * self._force_rng.standard_normal((2, 3))
         if self._dead_pad is not None:
             felt[self._dead_pad] -= forces_n[self._dead_pad]
-        self._load_sum += felt[:, :2].mean(axis=0)
+        self._load_sum += felt[:, :2]
         self._num_felt += 1
         self._keep("touch", time_ns, felt.reshape(-1))
 
     def average_load(self, time_ns: int) -> None:
-        """Take a sample of ``load``: the mean of what was felt since the last one."""
-        self._keep("load", time_ns, self._load_sum * (1.0 / self._num_felt))
-        self._load_sum, self._num_felt = np.zeros(2), 0
+        """Take a sample of ``load``: the mean of what each pad felt since the last one."""
+        self._keep("load", time_ns, (self._load_sum / self._num_felt).reshape(-1))
+        self._load_sum, self._num_felt = np.zeros((2, 2)), 0
 
     def measure(self, name: str, time_ns: int, values: np.ndarray) -> None:
         """Take a sample of any other channel."""
