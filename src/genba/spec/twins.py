@@ -101,7 +101,8 @@ def hide(
                     if name not in copied:
                         out[name] = out[name].copy()
                         copied.add(name)
-                    out[name][np.ix_(rows, np.arange(out[name].shape[1]), columns)] = 0
+                    for column in columns:
+                        out[name][rows, :, column] = 0
     return out
 
 
