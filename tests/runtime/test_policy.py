@@ -7,12 +7,18 @@ import pytest
 import toy
 
 from genba.errors import BundleError
+from genba.model.config import preset
+from genba.model.world_action_model import WorldActionModel
 from genba.runtime.bundle import Bundle
 from genba.runtime.engine import OnnxEngine, integrate
 from genba.runtime.policy import EnginePolicy
+from genba.runtime.torch_engine import TorchEngine
 from genba.spec.conformance import check_chunk
-from genba.spec.observation import observe
+from genba.spec.embodiment import load_embodiment
+from genba.spec.observation import Observation, observe
 from genba.spec.protocols import Policy
+from genba.spec.statistics import Statistics, measure
+from genba.spec.streams import dense
 
 
 class Clock:
@@ -102,3 +108,28 @@ def test_impossible_choices_are_refused(engine):
         EnginePolicy(engine, flow_steps=0)
     with pytest.raises(BundleError, match="flow_steps, noise: got 4, 'pink'"):
         EnginePolicy(engine, noise="pink")
+
+
+def test_a_network_is_shown_nothing_of_a_sensor_that_has_died():
+    facts = load_embodiment("arm/panda-grip@1")
+    widths = {channel.name: len(channel.dimensions) for channel in facts.telemetry} | {"action": 2}
+    plain = {name: measure(np.array([[-1.0] * width, [1.0] * width])) for name, width in widths.items()}
+
+    class Seeing(TorchEngine):
+        def encode(self, packed):
+            self.seen = packed
+            return super().encode(packed)
+
+    model = WorldActionModel(preset("debug"), [facts]).eval()
+    engine = Seeing(model, facts, Statistics(facts.id, plain), flow_steps=1, noise="zero")
+    policy = EnginePolicy(engine)
+
+    def act(right_n: float) -> np.ndarray:
+        touch = dense(np.arange(60), [[3.0, 1.0, 0.0, right_n, right_n / 3, 0.0]] * 60)
+        policy.act(Observation(facts.id, 60, {"touch": touch}))
+        return engine.seen["touch.mask"].all(axis=0)
+
+    assert act(3.0).all()
+    assert act(0.0).tolist() == [True] * 3 + [False] * 3
+    policy.reset(0)
+    assert act(3.0).all()
