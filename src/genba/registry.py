@@ -59,6 +59,7 @@ HELD_OUT_TASKS: frozenset[str] = frozenset(_HELD_OUT)
 TASKS: dict[str, str] = {
     "arm/grip@1": "genba.machines.arm.tasks:GRIP",
     "vehicle/intersection@1": "genba.machines.vehicle.tasks:INTERSECTION",
+    "vehicle/varied@1": "genba.machines.vehicle.tasks:VARIED",
     "vehicle/cologne1@1": "genba.machines.vehicle.tasks:COLOGNE",
     "factory/shortage@1": "genba.machines.factory.tasks:SHORTAGE",
     "factory/events@1": "genba.machines.factory.tasks:EVENTS",

@@ -21,9 +21,10 @@ import numpy as np
 
 from genba.machines.vehicle import bicycle
 from genba.machines.vehicle.bicycle import MU
+from genba.machines.vehicle.kerb import Parked
 from genba.machines.vehicle.network import Control
 from genba.machines.vehicle.path import SPACING_M, RoutePath
-from genba.machines.vehicle.scenario import Scenario
+from genba.machines.vehicle.scenario import INITIAL_CARS_PER_LANE, PERSON_RATE_HZ, Scenario
 from genba.machines.vehicle.traffic_process import CAR, CYCLIST, PERSON, TRUCK
 
 Kind = Literal[
@@ -79,6 +80,12 @@ class Condition:
     is_signal_off: bool = False
     #: arms at which other than the usual number of cars enter, per second
     car_rates_hz: Mapping[str, float] | None = None
+    #: people who set out per second
+    person_rate_hz: float = PERSON_RATE_HZ
+    #: cars on a lane at the start, on average
+    initial_cars_per_lane: float = INITIAL_CARS_PER_LANE
+    #: who is parked at which kerb
+    parked: tuple[Parked, ...] = ()
 
 
 NOMINAL = Condition(name="nominal", description="Nothing unusual.")

@@ -48,7 +48,6 @@ class Oracle:
 
     def __init__(self, env: VehicleEnv) -> None:
         self._env = env
-        self._road = load_road(env.condition.control)
         self.reset(0)
 
     def reset(self, seed: int) -> None:
@@ -59,13 +58,13 @@ class Oracle:
 
     def act(self, observation: Observation) -> ActionChunk:
         """Answer with the action for the world as it is now."""
-        world = self._env.world
+        world, road = self._env.world, load_road(self._env.condition.control)
         on_route, near = self._standing(world, observation.time_ns)
         around = frozenset(int(row[ID]) for row in near)
         if len(on_route) and around - self._around:
             self._around = around
-            if self._path is None or not _is_clear(self._path, world, near, NARROW_M, self._road):
-                self._path = bend(world, on_route, near, self._road) or self._path
+            if self._path is None or not _is_clear(self._path, world, near, NARROW_M, road):
+                self._path = bend(world, on_route, near, road) or self._path
         if self._path is not None:
             along_m, lateral_m = self._path.project(world.ego.x_m, world.ego.y_m, world.along_m)
             world = dataclasses.replace(world, path=self._path, along_m=along_m, lateral_m=lateral_m)

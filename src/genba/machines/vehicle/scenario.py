@@ -69,8 +69,21 @@ class Scenario:
         return asdict(self)
 
 
-def draw_scenario(seed: int, car_rates_hz: Mapping[str, float] | None = None) -> Scenario:
-    """Draw the scenario of ``seed``; ``car_rates_hz`` says for some arms how many cars enter there per second."""
+def draw_scenario(
+    seed: int,
+    car_rates_hz: Mapping[str, float] | None = None,
+    *,
+    person_rate_hz: float = PERSON_RATE_HZ,
+    initial_cars_per_lane: float = INITIAL_CARS_PER_LANE,
+) -> Scenario:
+    """Draw the scenario of ``seed``.
+
+    Args:
+        seed: of all that is drawn.
+        car_rates_hz: for some arms, how many cars enter there per second.
+        person_rate_hz: how many people set out per second, anywhere.
+        initial_cars_per_lane: how many cars are on a lane at the start, on average.
+    """
     rates_hz = dict.fromkeys(ARMS, CAR_RATE_HZ) | dict(car_rates_hz or {})
     random = np.random.default_rng([seed, 0x5C])
     manoeuvre = str(random.choice(list(MANOEUVRES)))
@@ -79,7 +92,7 @@ def draw_scenario(seed: int, car_rates_hz: Mapping[str, float] | None = None) ->
     cars: list[Car] = []
     for arm in ARMS:
         for lane in (1, 2):
-            count = random.poisson(INITIAL_CARS_PER_LANE)
+            count = random.poisson(initial_cars_per_lane)
             # 12 m slots, so that nobody begins inside somebody else; slots near the ego stay free.
             slots = np.arange(20.0, ARM_LENGTH_M - 30.0, 14.0)
             if arm == "s" and lane == ego_lane:
@@ -92,7 +105,7 @@ def draw_scenario(seed: int, car_rates_hz: Mapping[str, float] | None = None) ->
             depart_s += float(random.exponential(1 / rates_hz[arm]))
     persons: list[Person] = []
     depart_s = -15.0
-    while (depart_s := depart_s + float(random.exponential(1 / PERSON_RATE_HZ))) < SCHEDULE_S - 10.0:
+    while (depart_s := depart_s + float(random.exponential(1 / person_rate_hz))) < SCHEDULE_S - 10.0:
         origin = str(random.choice(list(ARMS)))
         persons.append(
             Person(

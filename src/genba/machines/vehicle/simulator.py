@@ -8,6 +8,7 @@ does. Read next: ``expert``, ``verifier``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,9 @@ from genba.errors import SimulatorError
 from genba.machines.vehicle import bicycle, lidar
 from genba.machines.vehicle.bicycle import BicycleState
 from genba.machines.vehicle.can_bus import CanBus
-from genba.machines.vehicle.conditions import DROP_OUT_S, NOMINAL, Condition, draw_bodies, made_way
+from genba.machines.vehicle.conditions import DROP_OUT_S, NOMINAL, Body, Condition, draw_bodies, made_way
 from genba.machines.vehicle.geometry import corners, distance_to_segments, first_overlap
+from genba.machines.vehicle.kerb import FIRST_PARKED_ID, place, with_free_pavements
 from genba.machines.vehicle.network import (
     BUILDING_HEIGHT_M,
     BUILDINGS,
@@ -94,12 +96,15 @@ class VehicleEnv:
     """A car that has to cross the intersection along its route.
 
     Args:
-        condition: what is different from the nominal world.
+        condition: what is different from the nominal world, or a function that says it for a seed.
         bus: a CAN bus that the telemetry crosses before anybody sees it; None hands on what was measured.
     """
 
-    def __init__(self, condition: Condition = NOMINAL, bus: CanBus | None = None) -> None:
-        self.condition, self.bus = condition, bus
+    def __init__(self, condition: Condition | Callable[[int], Condition] = NOMINAL, bus: CanBus | None = None) -> None:
+        self._condition_of = condition if callable(condition) else lambda seed: condition
+        #: of the episode that runs; before the first, of seed 0
+        self.condition = self._condition_of(0)
+        self.bus = bus
         self.embodiment = load_embodiment("vehicle/urban-car@1")
         self._traffic = Traffic()
         self._buildings = _BUILDING_BOXES
@@ -122,16 +127,26 @@ class VehicleEnv:
         Raises:
             SimulatorError: SUMO cannot start.
         """
-        road = load_road(self.condition.control)
-        scenario = draw_scenario(seed, self.condition.car_rates_hz)
+        self.condition = condition = self._condition_of(seed)
+        road = load_road(condition.control)
+        scenario = draw_scenario(
+            seed,
+            condition.car_rates_hz,
+            person_rate_hz=condition.person_rate_hz,
+            initial_cars_per_lane=condition.initial_cars_per_lane,
+        )
         self._random = np.random.default_rng([seed, 0xE6])
         self._segments = road.segments
         self._lane_lines = [road.lanes[name] for name in sorted(road.lanes)]
         self._path = road.paths[scenario.manoeuvre, scenario.ego_lane]
-        self._bodies, standing = draw_bodies(self.condition, seed, self._path, scenario.ego_lane)
-        scenario = made_way(self.condition, scenario, standing, self._bodies, road.ways)
+        self._bodies, standing = draw_bodies(condition, seed, self._path, scenario.ego_lane)
+        scenario = made_way(condition, scenario, standing, self._bodies, road.ways)
+        scenario = with_free_pavements(scenario, condition.parked)
+        for i, parked in enumerate(condition.parked):
+            x, y, heading = place(parked, road)
+            self._bodies.append(Body(FIRST_PARKED_ID + i, parked.kind, (x, y), heading, 0.0))
         front, colour, objects = self._traffic.reset(
-            scenario, standing, control=self.condition.control, is_signal_off=self.condition.is_signal_off
+            scenario, standing, control=condition.control, is_signal_off=condition.is_signal_off
         )
         objects = self._with_bodies(objects)
         x, y, heading, speed = (float(value) for value in front)

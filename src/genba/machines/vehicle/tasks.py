@@ -1,5 +1,5 @@
 """The task ``vehicle/intersection@1``: cross a signalised intersection with traffic, by LiDAR, odometry, route and message;
-one task per condition that training never shows, one per real crossing, and one per file of a recorded scene.
+one whose worlds vary within what may be trained on; one task per condition that training never shows, one per real crossing, and one per file of a recorded scene.
 
 Read next: ``README.md``, the numbers measured on it.
 """
@@ -20,6 +20,7 @@ from genba.machines.vehicle.oracle import Oracle
 from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
+from genba.machines.vehicle.varied import vary
 from genba.machines.vehicle.verifier import METRICS, verify
 from genba.spec.embodiment import load_embodiment
 from genba.spec.task import Task
@@ -47,6 +48,13 @@ INTERSECTION = Task(
     train_seeds=range(1_000_000),
     test_seeds=range(1_000_000, 1_000_100),
     max_steps=MAX_STEPS,
+)
+
+VARIED = replace(
+    INTERSECTION,
+    id="vehicle/varied@1",
+    description="As vehicle/intersection@1, with a light or from a minor road, sparse to dense, with vehicles parked at kerbs.",
+    make_env=lambda: VehicleEnv(vary),
 )
 
 
