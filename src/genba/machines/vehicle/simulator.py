@@ -329,7 +329,8 @@ class VehicleEnv:
         numbers = [
             *np.clip(x, -45, 45),
             *np.clip(y, -45, 45),
-            *(path.at(world.along_m + distance)[3] for distance in CURVATURES_M),
+            # a real map's lanes have kinks that are sharper than any arc: they read as the end of the range
+            *np.clip([path.at(world.along_m + distance)[3] for distance in CURVATURES_M], -0.3, 0.3),
             min(max(world.lateral_m + lateral_noise_m, -15.0), 15.0),
             math.remainder(heading - here[2], 2 * math.pi),
             min(max(world.stop_line_m, -80.0), 140.0),
