@@ -57,8 +57,11 @@ class Share:
     batch: int
     #: policies measured beside the model
     compared: tuple[str, ...] = ()
-    #: noise on what the expert executes in a demonstration, as a share of each action's range
+    #: noise on what is executed in a demonstration, as a share of each action's range
     perturb: float = 0.0
+    #: who acts in demonstrations, which the expert labels; empty for the expert itself. Where an observation shows what was
+    #: decided before, an expert's own way teaches to repeat it.
+    driver: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +107,7 @@ FULL = Plan(
             corrections=0,
             episodes=30,
             batch=2,
+            driver="atc",
             compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline"),
         ),
     },
@@ -121,7 +125,9 @@ LONG = Plan(
         ),
         "vehicle/varied@1": Share(demonstrations=160, corrections=80, episodes=0, batch=24, perturb=0.04),
         "vehicle/cologne1@1": Share(demonstrations=60, corrections=30, episodes=0, batch=16, perturb=0.04),
-        "factory/shortage@1": dataclasses.replace(FULL.shares["factory/shortage@1"], demonstrations=240, batch=4),
+        "factory/shortage@1": dataclasses.replace(FULL.shares["factory/shortage@1"], demonstrations=240, batch=3),
+        "factory/shortage-s@1": Share(demonstrations=240, corrections=0, episodes=0, batch=2, driver="atc"),
+        "factory/events@1": Share(demonstrations=60, corrections=0, episodes=0, batch=1, driver="atc"),
         "factory/job-shop@1": Share(
             demonstrations=240, corrections=0, episodes=30, batch=4, compared=("best_of_4", "search_in_deadline")
         ),
@@ -139,7 +145,9 @@ QUICK = Plan(
         "vehicle/intersection@1": Share(
             demonstrations=3, corrections=1, episodes=2, batch=8, compared=("constant_speed",)
         ),
-        "factory/shortage@1": Share(demonstrations=3, corrections=0, episodes=2, batch=2, compared=("edd",)),
+        "factory/shortage@1": Share(
+            demonstrations=3, corrections=0, episodes=2, batch=2, driver="atc", compared=("edd",)
+        ),
     },
     cut_short=("This is the quick demo: a few episodes and train steps that show the way, not what a model can do.",),
 )
@@ -230,13 +238,13 @@ class _Run:
         return sum(stage.wall_s for stage in self.record.stages)
 
     def collect_demonstrations(self) -> str:
-        """Let every expert drive."""
+        """Let every expert drive, or label what another does."""
         said = []
         for task_id, share in self.plan.shares.items():
             expert = self.tasks[task_id].expert
             # The expert labels every control step, also those where no decision is due or where noise led it astray.
             seeds = range(share.demonstrations)
-            done = self._collect(task_id, expert, seeds, labeller=expert, perturb=share.perturb)
+            done = self._collect(task_id, share.driver or expert, seeds, labeller=expert, perturb=share.perturb)
             said.append(f"{done} {task_id}")
         return "demonstrations: " + ", ".join(said)
 

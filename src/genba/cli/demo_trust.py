@@ -24,6 +24,8 @@ OWNERS: Mapping[str, Mapping[str, str]] = {
         ("vehicle/varied@1", "Sample Fleet", "driving", "sample-fleet-demo"),
         ("vehicle/cologne1@1", "Sample Fleet", "driving", "sample-fleet-demo"),
         ("factory/shortage@1", "Sample Factory", "shifts", "sample-factory-demo"),
+        ("factory/shortage-s@1", "Sample Factory", "shifts", "sample-factory-demo"),
+        ("factory/events@1", "Sample Factory", "shifts", "sample-factory-demo"),
         ("factory/job-shop@1", "Sample Factory", "shifts", "sample-factory-demo"),
     )
 }
