@@ -116,7 +116,7 @@ LONG = Plan(
     name="long",
     recipe="tiny",
     correct_at=(400, 1200, 2600),
-    steps=6500,
+    steps=5500,
     budget_s=5400.0,
     shares={
         "arm/grip@1": dataclasses.replace(FULL.shares["arm/grip@1"], demonstrations=400, corrections=150),
