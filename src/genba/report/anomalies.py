@@ -1,0 +1,94 @@
+"""The table of anomaly detectors in ``docs/sensor-networks.md``: measured here from a result file, and published ones beside them.
+
+What is measured comes from ``genba factory anomalies``. ``PUBLISHED`` is copied from the benchmark's own leaderboard and was not run here. Read next:
+``genba.bench.anomalies``, the definitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genba.bench.anomalies import Changes, Counts, f1_spread, nab, total_counts
+from genba.report.measurement import read_measurement
+
+FORMAT, VERSION = "genba-anomalies", 1
+#: The name of the world model's row.
+MODEL = "world model's surprise"
+#: Detector -> F1, false and missed alarms in per cent, and NAB in the order of ``PROFILES``, where the leaderboard has it.
+#: Source: README of github.com/waico/SKAB at commit b2c0d46, both leaderboards ("Proposed Leaderboard").
+PUBLISHED: dict[str, tuple[float, float, float, tuple[float, float, float] | None]] = {
+    "Conv-AE": (0.78, 13.55, 28.02, (23.61, 21.54, 27.55)),
+    "MSET": (0.78, 39.73, 14.13, (13.84, 10.22, 17.37)),
+    "T-squared and Q (PCA)": (0.76, 26.62, 24.92, (25.35, 14.51, 31.33)),
+    "LSTM-AE": (0.74, 29.96, 25.92, (23.51, 20.11, 25.91)),
+    "T-squared": (0.66, 19.21, 42.60, (19.54, 10.20, 24.31)),
+    "LSTM-VAE": (0.56, 9.13, 55.03, None),
+    "Vanilla LSTM": (0.54, 12.54, 59.53, (11.31, -3.80, 17.25)),
+    "Vanilla AE": (0.39, 2.59, 75.15, (11.41, 6.53, 13.91)),
+    "MSCRED": (0.36, 49.94, 69.88, (32.42, 16.53, 40.28)),
+    "Isolation forest": (0.29, 2.56, 82.89, (26.16, 19.50, 30.82)),
+}
+
+
+def anomalies_table(path: Path) -> str:
+    """Return the table of a result file as Markdown, the published detectors below the measured ones.
+
+    Raises:
+        ConfigError: no such file, or not a result of this format.
+    """
+    result = read_measurement(path, (FORMAT, VERSION), written_by="genba factory anomalies --out")
+    rows = result["rows"]
+    rest = [row for row in rows if row["recording"] not in result["chosen_on"]]
+    lines = [
+        f"| | F1, {len(rows)} recordings (95 %) | F1, the {len(rest)} that nothing was chosen on | false alarms | missed | "
+        "NAB standard / low FP / low FN |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [f"| {_named(method, result)} | {_measured(rows, rest, method)} |" for method in rows[0]["methods"]]
+    for method, (f1, false, missed, scores) in PUBLISHED.items():
+        shown = "–" if scores is None else _scores(scores)
+        lines.append(f"| {method}, published | {f1:.2f} | – | {false:.1f} % | {missed:.1f} % | {shown} |")
+    return "\n".join([*lines, "", _how(result)])
+
+
+def _measured(rows: Sequence[dict[str, Any]], rest: Sequence[dict[str, Any]], method: str) -> str:
+    totals = _totals(rows, method)
+    low, high = f1_spread([[Counts(**one["counts"]) for one in row["methods"][method]] for row in rows])
+    f1 = f"{np.mean([one.f1 for one in totals]):.2f} [{low:.2f}, {high:.2f}]"
+    unseen = f"{np.mean([one.f1 for one in _totals(rest, method)]):.2f}" if rest else "–"
+    false = f"{np.mean([one.false_alarm_rate for one in totals]):.1%}".replace("%", " %")
+    missed = f"{np.mean([one.missed_alarm_rate for one in totals]):.1%}".replace("%", " %")
+    found = [
+        nab(sum((Changes(**row["methods"][method][seed]["changes"]) for row in rows), Changes()))
+        for seed in range(len(totals))
+    ]
+    scores = [float(np.mean([one[profile] for one in found])) for profile in found[0]]
+    return " | ".join([f1, unseen, false, missed, _scores(scores)])
+
+
+def _totals(rows: Sequence[dict[str, Any]], method: str) -> list[Counts]:
+    """Return the counts over all recordings, by seed."""
+    count = len(rows[0]["methods"][method]) if rows else 0
+    return [total_counts(Counts(**row["methods"][method][seed]["counts"]) for row in rows) for seed in range(count)]
+
+
+def _named(method: str, result: dict[str, Any]) -> str:
+    if method != MODEL:
+        return method
+    spread = [one.f1 for one in _totals(result["rows"], method)]
+    return f"**{method}** (mean of {len(spread)} seeds, F1 {min(spread):.2f} to {max(spread):.2f})"
+
+
+def _scores(scores: Sequence[float]) -> str:
+    return " / ".join(f"{score:.1f}" for score in scores)
+
+
+def _how(result: dict[str, Any]) -> str:
+    return (
+        f"Measured with `{result['command']}` at commit {result['commit'][:12]}, {result['cpu_s']:g} CPU-seconds for all {result['seeds']} models on one "
+        f"core of {result['hardware']['cpu']}; intervals by the bootstrap over recordings."
+    )
