@@ -11,8 +11,9 @@ Source: Katser and Kozitsin, "Skoltech Anomaly Benchmark (SKAB)", 2020, doi 10.3
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,23 @@ class Changes:
         return Changes(self.found + other.found, self.num_missed + other.num_missed, self.num_false + other.num_false)
 
 
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What came of a detector's alarms on one recording, or on several together."""
+
+    counts: Counts = field(default_factory=Counts)
+    changes: Changes = field(default_factory=Changes)
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.counts + other.counts, self.changes + other.changes)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> Score:
+        """Return what ``dataclasses.asdict`` had made a table of, also where that went through JSON."""
+        found = table["changes"]
+        return cls(Counts(**table["counts"]), Changes(tuple(found["found"]), found["num_missed"], found["num_false"]))
+
+
 def alarms(scores: np.ndarray, *, num_normal: int, num_mean: int, quantile: float) -> np.ndarray:
     """Return where the mean of the last scores is above what it was in the normal beginning: bool ``[sample]``.
 
@@ -94,6 +112,11 @@ def alarms(scores: np.ndarray, *, num_normal: int, num_mean: int, quantile: floa
     latest = means[np.cumsum(known)]
     beginning = latest[:num_normal]
     return latest > np.quantile(beginning[np.isfinite(beginning)], quantile)
+
+
+def score(times_ns: np.ndarray, anomalous: np.ndarray, changepoints: np.ndarray, alarmed: np.ndarray) -> Score:
+    """Return what came of a recording's alarms; times are int64 ``[sample]``, all others bool ``[sample]``."""
+    return Score(count(anomalous, alarmed), changes(times_ns, changepoints, alarmed))
 
 
 def count(anomalous: np.ndarray, alarmed: np.ndarray) -> Counts:
@@ -130,27 +153,22 @@ def changes(times_ns: np.ndarray, changepoints: np.ndarray, alarmed: np.ndarray)
     return Changes(tuple(found), len(windows) - len(found), int((~within).sum()))
 
 
-def nab(total: Changes) -> dict[str, float]:
+def nab(found: Changes) -> dict[str, float]:
     """Return the score of each profile: 100 where every changepoint is found at once and nothing else, 0 for no alarm at all.
 
     Source: Lavin and Ahmad 2015, "Evaluating Real-time Anomaly Detection Algorithms: the Numenta Anomaly Benchmark", with the benchmark's own form of
         the sigmoid, which is exactly 1 at the window's beginning and the price of a false one at its end.
     """
-    number = len(total.found) + total.num_missed
+    number = len(found.found) + found.num_missed
     scores = {}
     for name, (false, missed) in PROFILES.items():
         worth = sum(
             (1 - false) / 2 * (1 - math.tanh(math.pi * (place - 0.5)) / math.tanh(math.pi / 2)) + false
-            for place in total.found
+            for place in found.found
         )
-        score = worth + false * total.num_false + missed * total.num_missed
-        scores[name] = 100 * _share(score - missed * number, number - missed * number)
+        value = worth + false * found.num_false + missed * found.num_missed
+        scores[name] = 100 * _share(value - missed * number, number - missed * number)
     return scores
-
-
-def total_counts(parts: Iterable[Counts]) -> Counts:
-    """Return the sum over recordings."""
-    return sum(parts, Counts())
 
 
 def f1_spread(

@@ -23,13 +23,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genba.bench.anomalies import Changes, Counts, alarms, changes, count, nab, total_counts
+from genba.bench.anomalies import alarms, score
 from genba.bench.control_charts import distances, persistence_errors, t_squared, t_squared_and_q
 from genba.bench.results import commit, hardware
 from genba.data.deviations import deviation_facts, deviations
 from genba.data.readers.skab import EMBODIMENT_ID, SkabReader
 from genba.errors import ConfigError, DataError
-from genba.report.anomalies import FORMAT, MODEL, VERSION
+from genba.report.anomalies import FORMAT, MODEL, VERSION, summarise
 from genba.spec.embodiment import load_embodiment
 from genba.spec.episode import TRACE, Episode
 from genba.spec.units import to_ns
@@ -163,25 +163,13 @@ def _scored(episode: Episode, alarmed: list[np.ndarray]) -> list[dict[str, Any]]
     anomalous, changing = (
         episode.streams[f"{TRACE}.{mark}"].values[NUM_NORMAL:, 0] > 0 for mark in ("anomaly", "changepoint")
     )
-    return [
-        {"counts": asdict(count(anomalous, each)), "changes": asdict(changes(times_ns, changing, each))}
-        for each in alarmed
-    ]
+    return [asdict(score(times_ns, anomalous, changing, each)) for each in alarmed]
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
     table = Table("", "F1", "false alarms", "missed", "NAB (standard)")
     for method in rows[0]["methods"]:
-        scored: list[tuple[Counts, float]] = []
-        for seed in range(len(rows[0]["methods"][method])):
-            those = [row["methods"][method][seed] for row in rows]
-            score = nab(sum((Changes(**one["changes"]) for one in those), Changes()))["standard"]
-            scored.append((total_counts(Counts(**one["counts"]) for one in those), score))
-        table.add_row(
-            method,
-            f"{np.mean([one.f1 for one, _ in scored]):.3f}",
-            f"{np.mean([one.false_alarm_rate for one, _ in scored]):.1%}",
-            f"{np.mean([one.missed_alarm_rate for one, _ in scored]):.1%}",
-            f"{np.mean([score for _, score in scored]):.1f}",
-        )
+        one = summarise(rows, method)
+        shown = (f"{one.f1:.3f}", f"{one.false_alarm_rate:.1%}", f"{one.missed_alarm_rate:.1%}")
+        table.add_row(method, *shown, f"{one.nab['standard']:.1f}")
     Console().print(table)

@@ -6,13 +6,13 @@ What is measured comes from ``genba factory anomalies``. ``PUBLISHED`` is copied
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from genba.bench.anomalies import Changes, Counts, f1_spread, nab, total_counts
+from genba.bench.anomalies import Score, f1_spread, nab
 from genba.report.measurement import read_measurement
 
 FORMAT, VERSION = "genba-anomalies", 1
@@ -34,6 +34,21 @@ PUBLISHED: dict[str, tuple[float, float, float, tuple[float, float, float] | Non
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """A detector on all recordings together; means over seeds where it has several."""
+
+    f1_by_seed: tuple[float, ...]
+    false_alarm_rate: float
+    missed_alarm_rate: float
+    nab: Mapping[str, float]
+
+    @property
+    def f1(self) -> float:
+        """Mean over seeds."""
+        return fmean(self.f1_by_seed)
+
+
 def anomalies_table(path: Path) -> str:
     """Return the table of a result file as Markdown, the published detectors below the measured ones.
 
@@ -48,39 +63,43 @@ def anomalies_table(path: Path) -> str:
         "NAB standard / low FP / low FN |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    lines += [f"| {_named(method, result)} | {_measured(rows, rest, method)} |" for method in rows[0]["methods"]]
+    lines += [_measured(rows, rest, method) for method in rows[0]["methods"]]
     for method, (f1, false, missed, scores) in PUBLISHED.items():
         shown = "–" if scores is None else _scores(scores)
         lines.append(f"| {method}, published | {f1:.2f} | – | {false:.1f} % | {missed:.1f} % | {shown} |")
     return "\n".join([*lines, "", _how(result)])
 
 
-def _measured(rows: Sequence[dict[str, Any]], rest: Sequence[dict[str, Any]], method: str) -> str:
-    totals = _totals(rows, method)
-    low, high = f1_spread([[Counts(**one["counts"]) for one in row["methods"][method]] for row in rows])
-    f1 = f"{np.mean([one.f1 for one in totals]):.2f} [{low:.2f}, {high:.2f}]"
-    unseen = f"{np.mean([one.f1 for one in _totals(rest, method)]):.2f}" if rest else "–"
-    false = f"{np.mean([one.false_alarm_rate for one in totals]):.1%}".replace("%", " %")
-    missed = f"{np.mean([one.missed_alarm_rate for one in totals]):.1%}".replace("%", " %")
-    found = [
-        nab(sum((Changes(**row["methods"][method][seed]["changes"]) for row in rows), Changes()))
-        for seed in range(len(totals))
-    ]
-    scores = [float(np.mean([one[profile] for one in found])) for profile in found[0]]
-    return " | ".join([f1, unseen, false, missed, _scores(scores)])
+def summarise(rows: Sequence[Mapping[str, Any]], method: str) -> Summary:
+    """Return what came of one method on all recordings together.
+
+    Args:
+        rows: of a result file, at least one.
+        method: a name that each row has under ``methods``.
+    """
+    seeds = range(len(rows[0]["methods"][method]))
+    totals = [sum((Score.from_json(row["methods"][method][seed]) for row in rows), Score()) for seed in seeds]
+    counts, scores = [one.counts for one in totals], [nab(one.changes) for one in totals]
+    return Summary(
+        f1_by_seed=tuple(one.f1 for one in counts),
+        false_alarm_rate=fmean(one.false_alarm_rate for one in counts),
+        missed_alarm_rate=fmean(one.missed_alarm_rate for one in counts),
+        nab={profile: fmean(one[profile] for one in scores) for profile in scores[0]},
+    )
 
 
-def _totals(rows: Sequence[dict[str, Any]], method: str) -> list[Counts]:
-    """Return the counts over all recordings, by seed."""
-    count = len(rows[0]["methods"][method]) if rows else 0
-    return [total_counts(Counts(**row["methods"][method][seed]["counts"]) for row in rows) for seed in range(count)]
-
-
-def _named(method: str, result: dict[str, Any]) -> str:
-    if method != MODEL:
-        return method
-    spread = [one.f1 for one in _totals(result["rows"], method)]
-    return f"**{method}** (mean of {len(spread)} seeds, F1 {min(spread):.2f} to {max(spread):.2f})"
+def _measured(rows: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]], method: str) -> str:
+    one = summarise(rows, method)
+    low, high = f1_spread([[Score.from_json(seed).counts for seed in row["methods"][method]] for row in rows])
+    name = method
+    if method == MODEL:
+        least, most = min(one.f1_by_seed), max(one.f1_by_seed)
+        name = f"**{method}** (mean of {len(one.f1_by_seed)} seeds, F1 {least:.2f} to {most:.2f})"
+    unseen = f"{summarise(rest, method).f1:.2f}" if rest else "–"
+    shares = f"{100 * one.false_alarm_rate:.1f} % | {100 * one.missed_alarm_rate:.1f} %"
+    return (
+        f"| {name} | {one.f1:.2f} [{low:.2f}, {high:.2f}] | {unseen} | {shares} | {_scores(list(one.nab.values()))} |"
+    )
 
 
 def _scores(scores: Sequence[float]) -> str:
