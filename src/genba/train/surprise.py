@@ -80,11 +80,12 @@ def watch(
 
     Raises:
         DataError: too few recordings to train on some and hold others back.
+        PermissionDeniedError: under a trust folder, their owners do not allow it.
     """
     (channel,) = facts.telemetry
     vaults = {
-        name: Vault.open(folder / name, create=True, keys=FileKeys(folder / f"{name}-keys"))
-        for name in ("normal", "whole")
+        name: Vault.open(folder / name, create=True, keys=FileKeys(folder / f"{name}-keys"), purpose=purpose)
+        for name, purpose in (("normal", "train"), ("whole", "evaluate"))
     }
     for vault in vaults.values():
         vault.keep_embodiment(facts)
