@@ -64,12 +64,15 @@ def test_the_table_says_what_the_file_says(written):
     assert len(lines) == 2 + 5 + 10 + 2 and "genba factory anomalies" not in lines[0]
 
 
-def test_a_folder_without_marked_recordings_and_one_with_a_blank_cell_are_refused(tmp_path, capsys):
+def test_a_folder_without_marked_recordings_two_of_a_name_and_a_blank_cell_are_refused(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert run(tmp_path / "empty") != 0
     assert "got 0 recordings with marks, expected at least 2 of SKAB" in capsys.readouterr().err.replace("\n", "")
     path = tmp_path / "data" / "valve1" / "0.csv"
     write_recording(path, seed=0, level=30.0, marked=FAULT)
+    write_recording(tmp_path / "copy" / "valve1" / "0.csv", seed=0, level=30.0, marked=FAULT)
+    assert run(tmp_path) != 0
+    assert "got a second recording named valve1/0" in capsys.readouterr().err.replace("\n", "")
     head, first, rest = path.read_text().split("\n", 2)
     cells = first.split(";")
     path.write_text("\n".join([head, ";".join([cells[0], "", *cells[2:]]), rest]))

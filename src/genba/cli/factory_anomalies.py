@@ -73,10 +73,10 @@ def anomalies(
             found = watch([*made, *normal], ours, choices(seed, steps), Path(place), num_normal=NUM_NORMAL)
         by_seed.append(found[: len(made)])
     cpu_s = time.process_time() - began_s
-    rows = []
+    ahead_ns, rows = to_ns(ours.control.horizon * ours.control.period_s), []
     for number, (name, episode) in enumerate(marked.items()):
         alarmed = {MODEL: [_alarms(scores[number]) for scores in by_seed]}
-        alarmed |= {method: [found] for method, found in _others(episode, made[number], ours.control.horizon).items()}
+        alarmed |= {method: [found] for method, found in _others(episode, made[number], ahead_ns).items()}
         rows.append(
             {"recording": name, "methods": {method: _scored(episode, each) for method, each in alarmed.items()}}
         )
@@ -122,7 +122,7 @@ def _read(folder: Path) -> dict[str, Episode]:
     """Return every recording of the benchmark under a folder, by its folder and file name.
 
     Raises:
-        DataError: a number that is missing, or marks that are not one to a sample.
+        DataError: a number that is missing, or two recordings of one name.
     """
     reader, found = SkabReader(), dict[str, Episode]()
     for path in sorted(folder.rglob("*.csv")):
@@ -130,7 +130,10 @@ def _read(folder: Path) -> dict[str, Episode]:
             (episode,) = reader.read(path)
             if not np.isfinite(episode.streams["bench"].values).all():
                 raise DataError(f"{path}: got cells without a number, expected a number of every sensor in every row")
-            found[f"{path.parent.name}/{path.stem}"] = episode
+            name = f"{path.parent.name}/{path.stem}"
+            if name in found:
+                raise DataError(f"{path}: got a second recording named {name}, expected one copy of the benchmark")
+            found[name] = episode
     return found
 
 
@@ -145,13 +148,13 @@ def _alarms(scores: np.ndarray) -> np.ndarray:
     return alarms(scores, num_normal=NUM_NORMAL, num_mean=NUM_MEAN, quantile=QUANTILE)[NUM_NORMAL:]
 
 
-def _others(episode: Episode, deviating: Episode, horizon: int) -> dict[str, np.ndarray]:
+def _others(episode: Episode, deviating: Episode, ahead_ns: int) -> dict[str, np.ndarray]:
     """Return the alarms of detectors without learning after a recording's beginning, by name."""
     bench, shown = episode.streams["bench"], deviating.streams["bench"]
     values = bench.values.astype(np.float64)
     normal, later = values[:NUM_NORMAL], values[NUM_NORMAL:]
     return {
-        "persistence error": _alarms(persistence_errors(bench.times_ns, shown.values, to_ns(horizon))),
+        "persistence error": _alarms(persistence_errors(bench.times_ns, shown.values, ahead_ns)),
         "T-squared, averaged alike": _alarms(distances(normal, values)),
         "T-squared": t_squared(normal, later),
         "T-squared and Q (PCA)": t_squared_and_q(normal, later),
