@@ -6,7 +6,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from genba.bench.anomalies import Changes, Counts, Score, alarms, changes, count, f1_spread, nab, score
+from genba.bench.anomalies import Changes, Counts, Score, alarms, changes, count, f1_interval, nab, score
+from genba.bench.metrics import Interval
 from genba.errors import DataError
 from genba.spec.units import SECOND_NS
 
@@ -107,8 +108,16 @@ def test_a_beginning_shorter_than_one_mean_is_refused():
 
 def test_the_interval_of_f1_is_over_recordings():
     good, bad = Counts(10, 0, 0, 10), Counts(0, 0, 10, 10)
-    # All alike: no spread. One of two recordings: from 0 to 1.
-    assert f1_spread([[good], [good]]) == (1.0, 1.0)
-    assert f1_spread([[good], [bad]]) == (0.0, 1.0)
+    # All alike: no spread. One of two: 20 found twice over and 10 missed together, from 0 to 1 alone.
+    assert f1_interval([[good], [good]]) == Interval(1.0, 1.0, 1.0)
+    assert f1_interval([[good], [bad]]) == Interval(20 / 30, 0.0, 1.0)
     # Means over seeds come before the interval.
-    assert f1_spread([[good, bad], [good, bad]]) == (0.5, 0.5)
+    assert f1_interval([[good, bad], [good, bad]]) == Interval(0.5, 0.5, 0.5)
+
+
+def test_two_detectors_are_compared_on_the_same_recordings():
+    easy, hard = Counts(10, 0, 0, 10), Counts(0, 0, 10, 10)
+    # However unlike the recordings are: two that do the same on each differ by nothing.
+    assert f1_interval([[easy], [hard]], [[easy], [hard]]) == Interval(0.0, 0.0, 0.0)
+    # Better by 1 on one of two alike, 0 or 1 for each drawn alone: 20/30 against 0.
+    assert f1_interval([[easy], [hard]], [[hard], [hard]]) == Interval(20 / 30, 0.0, 1.0)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from genba.bench.metrics import NUM_RESAMPLES, Interval
 from genba.errors import DataError
 from genba.spec.units import to_ns
 
@@ -171,21 +172,29 @@ def nab(found: Changes) -> dict[str, float]:
     return scores
 
 
-def f1_spread(
-    recordings: Sequence[Sequence[Counts]], *, num_resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval, over recordings, of the F1 of all together, mean over seeds.
+def f1_interval(recordings: Sequence[Sequence[Counts]], others: Sequence[Sequence[Counts]] = ()) -> Interval:
+    """Return the F1 of all recordings together, mean over seeds, or how much more it is than another detector's.
+
+    The interval is the 95 % percentile bootstrap over recordings; both detectors meet the same ones.
 
     Args:
         recordings: for each, its counts by seed.
+        others: the same of another detector; none to compare with none.
     """
-    numbers = np.array(
-        [[(one.num_found, one.num_false + one.num_missed) for one in seeds] for seeds in recordings], np.float64
-    )
-    drawn = np.random.default_rng(seed).integers(0, len(numbers), (num_resamples, len(numbers)))
+    drawn = np.random.default_rng(0).integers(0, len(recordings), (NUM_RESAMPLES, len(recordings)))
+    everything = np.arange(len(recordings))[None]
+    value, spread = _f1(recordings, everything)[0], _f1(recordings, drawn)
+    if others:
+        value, spread = value - _f1(others, everything)[0], spread - _f1(others, drawn)
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return Interval(float(value), float(low), float(high))
+
+
+def _f1(recordings: Sequence[Sequence[Counts]], drawn: np.ndarray) -> np.ndarray:
+    """Return the F1 of each row of ``drawn`` ``[resample, recording]``, mean over seeds; 0 where nothing was there to find."""
+    numbers = np.array([[(one.num_found, one.num_false + one.num_missed) for one in seeds] for seeds in recordings])
     found, wrong = np.moveaxis(numbers[drawn].sum(1), -1, 0)
-    low, high = np.quantile((2 * found / np.maximum(2 * found + wrong, 1)).mean(1), [0.025, 0.975])
-    return float(low), float(high)
+    return (2 * found / np.maximum(2 * found + wrong, 1)).mean(1)
 
 
 def _share(part: float, whole: float) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from genba.bench.anomalies import Score, f1_spread, nab
+from genba.bench.anomalies import Counts, Score, f1_interval, nab
 from genba.report.measurement import read_measurement
 
 FORMAT, VERSION = "genba-anomalies", 1
@@ -64,10 +64,11 @@ def anomalies_table(path: Path) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [_measured(rows, rest, method) for method in rows[0]["methods"]]
+    lines.append(_always(rows, rest))
     for method, (f1, false, missed, scores) in PUBLISHED.items():
         shown = "–" if scores is None else _scores(scores)
         lines.append(f"| {method}, published | {f1:.2f} | – | {false:.1f} % | {missed:.1f} % | {shown} |")
-    return "\n".join([*lines, "", _how(result)])
+    return "\n".join([*lines, "", _compared(rows), "", _how(result)])
 
 
 def summarise(rows: Sequence[Mapping[str, Any]], method: str) -> Summary:
@@ -90,16 +91,38 @@ def summarise(rows: Sequence[Mapping[str, Any]], method: str) -> Summary:
 
 def _measured(rows: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]], method: str) -> str:
     one = summarise(rows, method)
-    low, high = f1_spread([[Score.from_json(seed).counts for seed in row["methods"][method]] for row in rows])
+    interval = f1_interval(_counts(rows, method))
     name = method
     if method == MODEL:
         least, most = min(one.f1_by_seed), max(one.f1_by_seed)
         name = f"**{method}** (mean of {len(one.f1_by_seed)} seeds, F1 {least:.2f} to {most:.2f})"
     unseen = f"{summarise(rest, method).f1:.2f}" if rest else "–"
     shares = f"{100 * one.false_alarm_rate:.1f} % | {100 * one.missed_alarm_rate:.1f} %"
-    return (
-        f"| {name} | {one.f1:.2f} [{low:.2f}, {high:.2f}] | {unseen} | {shares} | {_scores(list(one.nab.values()))} |"
-    )
+    return f"| {name} | {one.f1:.2f} [{interval.low:.2f}, {interval.high:.2f}] | {unseen} | {shares} | {_scores(list(one.nab.values()))} |"
+
+
+def _always(rows: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]]) -> str:
+    """Return the row of an alarm at every sample, which follows from how many are anomalous: what an F1 is worth."""
+    interval = f1_interval([[_alarmed(row)] for row in rows])
+    unseen = f"{f1_interval([[_alarmed(row)] for row in rest]).mean:.2f}" if rest else "–"
+    f1 = f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    return f"| an alarm at every sample | {f1} | {unseen} | 100.0 % | 0.0 % | – |"
+
+
+def _alarmed(row: Mapping[str, Any]) -> Counts:
+    counts = Score.from_json(row["methods"][MODEL][0]).counts
+    return Counts(counts.num_found + counts.num_missed, counts.num_false + counts.num_quiet)
+
+
+def _counts(rows: Sequence[Mapping[str, Any]], method: str) -> list[list[Counts]]:
+    return [[Score.from_json(seed).counts for seed in row["methods"][method]] for row in rows]
+
+
+def _compared(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how the model's F1 is to that of the best detector without learning, on the same recordings."""
+    best = max((name for name in rows[0]["methods"] if name != MODEL), key=lambda name: summarise(rows, name).f1)
+    gain = f1_interval(_counts(rows, MODEL), _counts(rows, best))
+    return f"On the same recordings the model's F1 differs by {gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}] from that of {best}, the best of the others run here."
 
 
 def _scores(scores: Sequence[float]) -> str:
