@@ -1,6 +1,8 @@
 """The bench's recordings from the command line: a planted fault surprises the model that never saw one."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from logs.skab import write_recording
@@ -80,3 +82,15 @@ def test_a_folder_without_marked_recordings_two_of_a_name_and_a_blank_cell_are_r
     path.write_text("\n".join([head, ";".join([cells[0], "", *cells[2:]]), rest]))
     assert run(tmp_path / "data") != 0
     assert "0.csv: got cells without a number" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_a_host_without_torch_runs_the_other_commands_and_is_told_what_this_one_needs(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from genba.cli.main import main\n"
+        "try: main(['factory', 'check', '--help'])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        f"main(['factory', 'anomalies', {str(tmp_path)!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "genba[model]" in done.stderr.replace("\n", ""), done.stderr

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +33,6 @@ from genba.spec.embodiment import load_embodiment
 from genba.spec.episode import TRACE, Episode
 from genba.spec.units import to_ns
 from genba.train.recipe import Recipe, recipe
-from genba.train.surprise import watch
 
 #: The benchmark's training part of each recording, samples.
 NUM_NORMAL = 400
@@ -56,6 +54,13 @@ def anomalies(
     out: Annotated[Path | None, typer.Option(help="Write the result here as JSON.")] = None,
 ) -> None:
     """Measure the world model's surprise, and detectors without learning, on recordings with marked anomalies."""
+    # Here, because the other commands of a factory run on hosts without torch.
+    try:
+        import torch
+
+        from genba.train.surprise import watch
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"anomalies: needs the package {error.name}: pip install 'genba[model]'") from error
     torch.set_num_threads(1)
     read = _read(folder)
     marked = {name: episode for name, episode in read.items() if f"{TRACE}.anomaly" in episode.streams}
