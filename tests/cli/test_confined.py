@@ -64,6 +64,7 @@ def test_every_command_stands_in_the_table_with_every_word_of_it():
     # Of these nouns, only what reads owners' data, makes some, or acts by a model that did is confined.
     assert {name for name in COMMANDS if name.partition(" ")[0] in UNCONFINED} == {
         "trust contribution",
+        "factory anomalies",
         "factory run",
         "factory record",
     }

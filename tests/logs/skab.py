@@ -1,5 +1,6 @@
 """A small log for the reader ``skab``: made numbers in the data set's columns."""
 
+import math
 import random
 from pathlib import Path
 
@@ -28,3 +29,31 @@ def write_log(folder: Path, seed: int = 0) -> tuple[Path, dict[str, object]]:
     path = folder / "bench.csv"
     path.write_text("\n".join(lines) + "\n")
     return path, {}
+
+
+def write_recording(path: Path, *, seed: int, level: float, marked: range | None, num_rows: int = 560) -> None:
+    """Write a file of the benchmark at one row a second: eight noisy sensors around ``level``, one of them a slow wave of the others' phase.
+
+    Where ``marked``, the flow has gone and the first vibration is three times as large; without ``marked`` the file has no marks.
+    """
+    rng, columns = random.Random(seed), HEAD.split(";")
+    lines = [HEAD if marked is not None else ";".join(columns[:-2])]
+    phase = rng.uniform(0, 6.28)
+    for i in range(num_rows):
+        anomalous = marked is not None and i in marked
+        wave = math.sin(phase + i / 20)
+        values = [
+            (0.6 if anomalous else 0.2) + 0.01 * wave + rng.gauss(0, 0.005),
+            0.2 + 0.01 * wave + rng.gauss(0, 0.005),
+            2.0 + rng.gauss(0, 0.1),
+            0.3 + rng.gauss(0, 0.1),
+            75.0 + wave + rng.gauss(0, 0.1),
+            25.0 + 0.5 * wave + rng.gauss(0, 0.05),
+            235.0 + rng.gauss(0, 2),
+            (0.5 if anomalous else 1.0) * level + rng.gauss(0, 0.3),
+        ]
+        marks = [float(anomalous), float(marked is not None and i in (marked.start, marked.stop))]
+        cells = values + (marks if marked is not None else [])
+        lines.append(f"2020-03-09 10:{14 + i // 60:02}:{i % 60:02};" + ";".join(f"{v:.6g}" for v in cells))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")

@@ -67,6 +67,7 @@ COMMANDS: dict[str, str] = {
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",
+    "factory anomalies": "FOLDER< --seeds --steps --unmarked! --out^",
     "factory run": "--floor@ --journal^ --policy< --deadline --plans --out^",
     "factory record": "--floor@ --vault> --seconds --episode-seconds --owner --dataset --site --jurisdiction --agreement",
     "machine watch": "TASK --policy< --seed --save^ --speed",
@@ -77,6 +78,7 @@ COMMANDS: dict[str, str] = {
     "report conditions": "",
     "report vehicle-logs": "",
     "report job-shops": "",
+    "report anomalies": "",
     "trust contribution": "RUN< --vault< --out^ --leakage! --no-leakage!",
 }
 #: nouns whose commands are confined only where ``COMMANDS`` names them: they keep the rules, the keys and the ledger, or know

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from genba.cli.factory_anomalies import anomalies
 from genba.cli.factory_check import check
 from genba.cli.factory_job_shop import job_shop
 from genba.cli.trust_option import TrustOption
@@ -40,6 +41,7 @@ from genba.spec.episode import EpisodeMetadata
 
 app = typer.Typer(no_args_is_help=True, help="Run a factory floor, re-sequence one, ask what would happen if.")
 app.command()(check)
+app.command()(anomalies)
 app.command(name="job-shop")(job_shop)
 
 #: Before a node asks its broker again, seconds.

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from genba.cli.default_command import DefaultCommand
 from genba.errors import ConfigError
+from genba.report.anomalies import anomalies_table
 from genba.report.conditions import conditions_table
 from genba.report.job_shops import job_shops_table
 from genba.report.page import write_page
@@ -117,6 +118,18 @@ def job_shops(
 ) -> None:
     """Generate the table of flexible job shops from a measurement."""
     _generate(file, job_shops_table(result), result, check=check, command="genba report job-shops")
+
+
+@app.command()
+def anomalies(
+    result: Annotated[Path, typer.Option(help="What genba factory anomalies --out wrote.")] = Path(
+        "docs/measurements/skab.json"
+    ),
+    file: TableFile = Path("docs/sensor-networks.md"),
+    check: Check = False,
+) -> None:
+    """Generate the table of anomaly detectors from a measurement."""
+    _generate(file, anomalies_table(result), result, check=check, command="genba report anomalies")
 
 
 def _generate(file: Path, table: str, source: Path, *, check: bool, command: str) -> None:
