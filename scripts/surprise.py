@@ -1,12 +1,12 @@
 """Measures the car's world model at work: what surprise tells before somebody becomes dangerous, and what heeding it or planning adds.
 
-    python scripts/surprise.py record --policy BUNDLE --out RUN                  # validation worlds, nominal and held-out
-    python scripts/surprise.py choose RUN                                        # channel and threshold -> caution.toml
-    python scripts/surprise.py record --policy BUNDLE --out RUN --frozen [--surprise heed] [--candidates 8]
-    python scripts/surprise.py report RUN --out docs/measurements/vehicle-surprise.json
+    python scripts/surprise.py record --policy BUNDLE --out RUN            # validation worlds, nominal and held-out
+    python scripts/surprise.py choose RUN                                  # latents and threshold; they go into caution.toml
+    python scripts/surprise.py record --policy BUNDLE --out RUN --frozen [--surprise heed] [--candidates 8 --margin 0.2]
+    python scripts/surprise.py report RUN                                  # the result file and the tables of docs/reasoning.md
 
 ``record`` keeps one file per episode and never drives one twice, so it can be stopped, continued, and run in several processes (give
-each its ``--task``). Deadlines are not enforced: a loaded computer would change the outcome. Read next: docs/reasoning.md.
+each its ``--task``). Deadlines are not enforced: a loaded computer would change the outcome; what a decision costs is CPU time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -28,6 +29,8 @@ from genba.bench.metrics import wilson
 from genba.bench.results import commit, hardware
 from genba.machines.vehicle import verifier
 from genba.machines.vehicle.conditions import DROP_OUT_S, FIRST_ID, LOW_MU
+from genba.report.measurement import read_measurement
+from genba.report.readme import with_table
 from genba.runtime.bundle import Bundle
 from genba.runtime.engine import OnnxEngine
 from genba.runtime.executor import Executor
@@ -36,6 +39,8 @@ from genba.runtime.planning import Plan
 from genba.runtime.policy import EnginePolicy
 from genba.runtime.surprise import SurpriseWatch
 
+RESULT, PAGE = Path("docs/measurements/vehicle-surprise.json"), Path("docs/reasoning.md")
+FORMAT = ("genba-surprise", 1)
 NOMINAL = "vehicle/intersection@1"
 CONDITIONS = (
     "vehicle/red-light-runner@1",
@@ -55,7 +60,8 @@ NEAR_M, AHEAD_S = 0.5, 1.5
 #: share of nominal control steps whose smoothed score lies under the threshold
 QUANTILE = 0.995
 GRAVITY_MPS2 = 9.81
-SMOOTHING_S = 0.4
+#: as in caution.toml, and seconds between two comparisons: a decision every two control steps
+SMOOTHING_S, BETWEEN_S = 0.4, 0.2
 
 
 def record(args: argparse.Namespace) -> None:
@@ -77,13 +83,12 @@ def record(args: argparse.Namespace) -> None:
                 margin=args.margin,
             )
         policy = EnginePolicy(engine, watch=watch, plan=plan)
-        executor = Executor(policy, task.embodiment, enforce_deadline=False, watch=watch)
+        executor = Executor(policy, task.embodiment, enforce_deadline=False, watch=watch, clock=time.process_time)
         first = task.test_seeds[0] if args.frozen else FIRST_VALIDATION_SEED
         for seed in range(first, first + args.episodes):
             path = args.out / variant(args) / name.replace("/", "-") / f"{seed:07d}.npz"
             if path.exists():
                 continue
-            before = time.process_time()
             run = run_episode(env, executor, seed=seed, max_steps=task.max_steps)
             trace = env.trace()
             times = np.array([t for t, _ in watch.history], np.int64)
@@ -98,8 +103,7 @@ def record(args: argparse.Namespace) -> None:
                 "compared_s": times / 1e9,
                 "ratios": ratios,
                 "eased": np.array(run.log.num_eased),
-                "latency_s": np.array(run.log.latencies_s),
-                "cpu_s": np.array(time.process_time() - before),
+                "decision_cpu_s": np.array(run.log.latencies_s),
             }
             kept |= {f"outcome/{metric}": np.array(value) for metric, value in outcome.items()}
             kept |= {f"place/{c}": np.array([p.start, p.stop]) for c, p in watch.places.items()}
@@ -170,7 +174,7 @@ class Drive:
         ratios, times_s = ratios[known], self.data["compared_s"][known]
         raw = np.nanmean(ratios, 1) if statistic == "mean" else np.nanmax(ratios, 1)
         smooth = np.zeros(len(raw))
-        keep = math.exp(-0.2 / SMOOTHING_S)
+        keep = math.exp(-BETWEEN_S / SMOOTHING_S)
         for i, value in enumerate(raw):
             smooth[i] = value if i == 0 else keep * smooth[i - 1] + (1 - keep) * value
         return times_s, smooth
@@ -264,8 +268,131 @@ def choose(args: argparse.Namespace) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Write the result file."""
-    raise SystemExit("later")
+    """Write the result file and the tables of the page."""
+    caution = registry.task(NOMINAL).caution
+    assert caution is not None
+    watched = args.run / "frozen-watch"
+    nominal = read(watched / folder_of(NOMINAL))
+    negative = nominal_stretches(nominal, caution.channel, "mean")
+    every = np.concatenate([drive.scores(caution.channel, "mean")[1] for drive in nominal])
+    foretold = {}
+    for task in CONDITIONS:
+        drives = read(watched / folder_of(task))
+        leads = lead_times_s(drives, caution.channel, "mean", caution.threshold)
+        warned = [lead for lead in leads if not math.isnan(lead)]
+        foretold[task] = {
+            "episodes": len(drives),
+            "dangers": len(leads),
+            "area": rounded(area(before_danger(drives, caution.channel, "mean"), negative)),
+            "warned": len(warned),
+            "median_lead_s": round(float(np.median(warned)), 2) if warned else None,
+        }
+    variants = {}
+    for folder in sorted(args.run.glob("frozen-*")):
+        variants[folder.name.removeprefix("frozen-")] = {
+            task: outcomes(drives) for task in (NOMINAL, *CONDITIONS) if (drives := read(folder / folder_of(task)))
+        }
+    result = {
+        "format": FORMAT[0],
+        "version": FORMAT[1],
+        "weights_digest": str(nominal[0].data["weights"]),
+        "caution": dataclasses.asdict(caution),
+        "nominal": {
+            "episodes": len(nominal),
+            "stretches": len(negative),
+            "mean_score": round(float(every.mean()), 3),
+            "share_above": round(float((every > caution.threshold).mean()), 4),
+        },
+        "foretold": foretold,
+        "chosen_among": compare(args.run, "validation-watch"),
+        "variants": variants,
+        "first_seed": {"validation": FIRST_VALIDATION_SEED, "frozen": registry.task(NOMINAL).test_seeds[0]},
+        "hardware": hardware(),
+        "commit": commit(),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    generate(check=False)
+
+
+def outcomes(drives: Sequence[Drive]) -> dict[str, object]:
+    """Return how drives ended; the CPU time of a decision where it was measured."""
+    costs = [drive.data["decision_cpu_s"] for drive in drives if "decision_cpu_s" in drive.data]
+    return {
+        "seeds": [drive.seed for drive in drives],
+        "success": [round(drive.outcome("success")) for drive in drives],
+        "collided": [round(drive.outcome("collided")) for drive in drives],
+        "time_s": round(float(np.mean([drive.outcome("time_s") for drive in drives])), 2),
+        "eased_steps": int(sum(int(drive.data["eased"]) for drive in drives)),
+        "steps": sum(len(drive.data["time_s"]) for drive in drives),
+        "decision_cpu_ms": round(1e3 * float(np.median(np.concatenate(costs))), 2) if costs else None,
+    }
+
+
+def folder_of(task: str) -> str:
+    """Return what a task's folder is called."""
+    return task.replace("/", "-")
+
+
+def rounded(values: Sequence[float]) -> list[float | None]:
+    """Round for a file; None where there is no number."""
+    return [None if math.isnan(value) else round(value, 3) for value in values]
+
+
+def generate(*, check: bool) -> None:
+    """Write the tables into the page, or say whether they stand there."""
+    found = read_measurement(RESULT, FORMAT, written_by="python scripts/surprise.py report RUN")
+    before = PAGE.read_text(encoding="utf-8")
+    after = with_table(before, "\n\n".join([foretold_table(found), outcome_table(found)]), where=str(PAGE))
+    if not check:
+        PAGE.write_text(after, encoding="utf-8")
+    elif before != after:
+        raise SystemExit(f"{PAGE} is not what {RESULT} gives; run: python scripts/surprise.py table")
+
+
+def foretold_table(found: Mapping[str, Any]) -> str:
+    """Return what surprise says before danger, as Markdown."""
+    lines = [
+        "| condition | episodes | of them with a danger | area under the ROC curve (95 %) | warned before it | median lead |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for task, row in found["foretold"].items():
+        mean, low, high = row["area"]
+        shown = "–" if mean is None else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+        lead = "–" if row["median_lead_s"] is None else f"{row['median_lead_s']:.1f} s"
+        lines.append(
+            f"| `{task}` | {row['episodes']} | {row['dangers']} | {shown} | {row['warned']} of {row['dangers']} | {lead} |"
+        )
+    return "\n".join(lines)
+
+
+def outcome_table(found: Mapping[str, Any]) -> str:
+    """Return how the variants did on the worlds that each of them and the plain model drove, as Markdown."""
+    lines = [
+        "| condition | variant | success | collided | without it, same worlds: success, collided | control steps held back | CPU per decision |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    plain = found["variants"]["watch"]
+    for task in plain:
+        for name, tasks in found["variants"].items():
+            if task not in tasks:
+                continue
+            row, base = tasks[task], dict(zip(plain[task]["seeds"], range(1000), strict=False))
+            both = [(i, base[seed]) for i, seed in enumerate(row["seeds"]) if seed in base]
+            wins, hits = (sum(row[what][i] for i, _ in both) for what in ("success", "collided"))
+            ours, theirs = (sum(plain[task][what][j] for _, j in both) for what in ("success", "collided"))
+            cost = "–" if row["decision_cpu_ms"] is None else f"{row['decision_cpu_ms']:.1f} ms"
+            beside = "–" if name == "watch" else f"{ours}, {theirs}"
+            lines.append(
+                f"| `{task}` | {name} | {wins} of {len(both)} {interval(wins, len(both))} | {hits} | {beside} "
+                f"| {row['eased_steps'] / row['steps']:.1%} | {cost} |"
+            )
+    return "\n".join(lines)
+
+
+def interval(wins: int, count: int) -> str:
+    """Return a share's 95 % Wilson interval in percent."""
+    found = wilson(wins, count)
+    return f"[{found.low:.0%}, {found.high:.0%}]"
 
 
 def main() -> None:
@@ -289,8 +416,10 @@ def main() -> None:
     choosing.set_defaults(act=choose)
     reporting = commands.add_parser("report")
     reporting.add_argument("run", type=Path)
-    reporting.add_argument("--out", type=Path, required=True)
     reporting.set_defaults(act=report)
+    table = commands.add_parser("table", help="Only the tables, from the result file.")
+    table.add_argument("--check", action="store_true")
+    table.set_defaults(act=lambda args: generate(check=args.check))
     args = parser.parse_args()
     args.act(args)
 
