@@ -178,18 +178,18 @@ def test_every_latency_is_in_the_histogram_once():
 
 def test_surprise_and_planning_are_refused_where_nothing_can_be_foretold_or_wanted(bundle):
     with pytest.raises(ConfigError, match="--surprise: got a policy without a world model"):
-        roll_out("toy:CART", "expert", seeds=[0], surprise="watch", workers=0, progress=False)
+        measure("expert", surprise="watch")
     with pytest.raises(ConfigError, match="--candidates: this machine has no objective"):
-        roll_out("toy:CART", bundle, seeds=[0], candidates=2, workers=0, progress=False)
+        measure(bundle, candidates=2)
     with pytest.raises(ConfigError, match="--surprise heed: this machine has no caution; ask for 'watch'"):
-        roll_out("toy:CART", bundle, seeds=[0], surprise="heed", workers=0, progress=False)
+        measure(bundle, surprise="heed")
     with pytest.raises(ConfigError, match="the watch sees what the policy is not shown"):
-        roll_out("toy:CART", bundle, seeds=[0], surprise="watch", masked=["goal"], workers=0, progress=False)
+        measure(bundle, surprise="watch", masked=["goal"])
 
 
 def test_watching_changes_nothing_that_is_done(bundle):
     plain, watched = (
-        roll_out("toy:CART", bundle, seeds=[0, 1], surprise=how, enforce_deadline=False, workers=0, progress=False)
+        measure(bundle, seeds=SEEDS[:2], surprise=how, enforce_deadline=False, allow_unchecked=True)
         for how in ("off", "watch")
     )
     assert watched.outcomes == plain.outcomes
