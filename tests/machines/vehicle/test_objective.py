@@ -42,7 +42,7 @@ def foretold(speed_mps: float, sweeps: list[np.ndarray], remaining_m: list[float
 
 
 def test_the_way_is_free_as_far_as_the_first_return_on_the_route():
-    nearness = np.stack([sweep(), sweep(12.4), sweep(12.4, np.pi / 2), sweep(12.4, np.pi), sweep(2.0, np.pi / 2)])
+    nearness = np.stack([sweep(), sweep(12.4), sweep(12.4, np.pi / 2), sweep(12.4, -np.pi), sweep(2.0, np.pi / 2)])
     free = car.free_way_m(nearness, np.stack([straight()] * 5))
     # The line is looked at every metre: the first point within 1.5 m of a return at 12.4 m, 1.5 degrees aside, is at 11 m.
     assert free.tolist() == pytest.approx([30.0, 11.0 - 2.2, 30.0, 30.0, 30.0])
