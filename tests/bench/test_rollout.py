@@ -174,3 +174,24 @@ def test_every_latency_is_in_the_histogram_once():
     assert (latency.histogram[0], latency.histogram[-1]) == (1, 1)
     assert (latency.p50_s, latency.max_s) == (0.002, 1e4)
     assert measure_latency([]).num_decisions == 0
+
+
+def test_surprise_and_planning_are_refused_where_nothing_can_be_foretold_or_wanted(bundle):
+    with pytest.raises(ConfigError, match="--surprise: got a policy without a world model"):
+        measure("expert", surprise="watch")
+    with pytest.raises(ConfigError, match="--candidates: this machine has no objective"):
+        measure(bundle, candidates=2)
+    with pytest.raises(ConfigError, match="--surprise heed: this machine has no caution; ask for 'watch'"):
+        measure(bundle, surprise="heed")
+    with pytest.raises(ConfigError, match="the watch sees what the policy is not shown"):
+        measure(bundle, surprise="watch", masked=["goal"])
+
+
+def test_watching_changes_nothing_that_is_done(bundle):
+    plain, watched = (
+        measure(bundle, seeds=SEEDS[:2], surprise=how, enforce_deadline=False, allow_unchecked=True)
+        for how in ("off", "watch")
+    )
+    assert watched.outcomes == plain.outcomes
+    assert watched.policy == plain.policy
+    assert watched.control["num_eased"] == 0

@@ -119,3 +119,29 @@ def test_what_only_the_guard_goes_by_may_change_without_a_new_model():
     slower = dataclasses.replace(before, points=(dataclasses.replace(lidar, rate_hz=5.0),))
     with pytest.raises(BundleError, match=r"points\[lidar\].rate_hz: bundle 5.0, machine 10.0"):
         check_facts(Path("bundle"), slower, car)
+
+
+def without_world(path, *names):
+    """Take files of the world out of a bundle, as one exported before they existed lacks them all."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    for name in names:
+        if name == "surprise_scale":
+            del manifest[name]
+        else:
+            (path / name).unlink()
+            del manifest["files"][name]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_bundle_of_before_the_world_was_deployed_still_loads(copy):
+    assert Bundle.read(copy).has_world
+    without_world(copy, "world.onnx", "latents.onnx", "surprise_scale")
+    bundle = Bundle.read(copy)
+    assert not bundle.has_world
+    assert not bundle.surprise_scale.size
+
+
+def test_half_a_world_is_refused(copy):
+    without_world(copy, "latents.onnx")
+    with pytest.raises(BundleError, match=r"got only surprise_scale, world\.onnx, expected latents\.onnx"):
+        Bundle.read(copy)

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import toy
 
 from genba.errors import BundleError
@@ -99,3 +100,40 @@ def test_the_weights_digest_is_of_the_weights(toy_model):
     assert weights_digest(toy_model) != before, name
     parameter.data.copy_(old)
     assert weights_digest(toy_model) == before
+
+
+def test_the_world_foretells_each_candidate_as_the_model_does_and_knows_what_is_usual(
+    toy_bundles, toy_model, toy_statistics
+):
+    engine = OnnxEngine(Bundle.read(toy_bundles["toy/cart@1"].path))
+    packed = random_inputs(toy.CART_FACTS, np.random.default_rng(3))
+    memory, now = engine.encode(packed), engine.latents(packed)
+    parts = toy_model.parts_of("toy/cart@1")
+    np.testing.assert_array_equal(engine.surprise_scale, parts.surprise_scale.numpy())
+    rng = np.random.default_rng(4)
+    for count in (1, 2, 16):
+        latents = np.repeat(now["latents"], count, axis=0)
+        actions = rng.standard_normal((count, toy.CART_FACTS.control.horizon, 1)).astype(np.float32)
+        ours = engine.foretell(latents, actions, memory)
+        # Straight from the model's own verb, one candidate after the other.
+        inputs = {name: torch.from_numpy(array[None]) for name, array in packed.items()}
+        with torch.no_grad():
+            encoding = toy_model.encode("toy/cart@1", inputs)
+            for i in range(count):
+                action = torch.from_numpy(actions[i : i + 1])
+                expected = toy_model.predict("toy/cart@1", encoding, torch.from_numpy(now["latents"]), action)
+                assert difference(ours["predicted"][i : i + 1], expected.numpy()) <= EXPORT_TOLERANCE
+    assert np.abs(ours["predicted"][0] - ours["predicted"][1]).max() > 0.01  # what is done makes a difference
+    start = 0
+    for name in parts.readouts:
+        stop = start + now[f"here.{name}"].shape[1]
+        changed = (ours["predicted"] - latents)[:, start:stop] @ parts.readouts[name].weight.detach().numpy().T
+        np.testing.assert_allclose(ours[f"change.{name}"], changed, atol=1e-4)
+        start = stop
+    assert start == len(engine.surprise_scale)
+
+
+def test_a_machine_that_chooses_has_no_world(toy_bundles):
+    bundle = Bundle.read(toy_bundles["toy/lines@1"].path)
+    assert not bundle.has_world
+    assert not OnnxEngine(bundle).surprise_scale.size

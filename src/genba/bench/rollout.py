@@ -21,7 +21,7 @@ from genba.bench.metrics import Interval, mean_interval, share_or_mean, wilson
 from genba.bench.pool import run_seeds
 from genba.bench.progress import EpisodeProgress
 from genba.bench.results import Result, commit, hardware, measure_latency
-from genba.bench.worker import Done, Job, find_task, is_policy
+from genba.bench.worker import Done, Job, Surprise, find_task, is_policy
 from genba.errors import ConfigError, PassportError, nearest
 from genba.runtime.bundle import Bundle
 from genba.runtime.clearance import clear
@@ -47,6 +47,8 @@ def roll_out(
     flow_steps: int | None = None,
     noise: str | None = None,
     masked: Sequence[str] = (),
+    candidates: int = 1,
+    surprise: Surprise = "off",
     trust: Path | str | None = None,
     allow_unchecked: bool = False,
     progress: bool = True,
@@ -64,6 +66,9 @@ def roll_out(
         flow_steps: flow steps of a bundle's policy; None for what the bundle says.
         noise: noise of a bundle's policy; None for what the bundle says.
         masked: channels that the policy is not shown; the result's name says so.
+        candidates: chunks that a bundle's policy chooses among by its world model; the result's name says so where more than 1.
+        surprise: whether a bundle's world model watches what comes, and whether the machine holds back where it is surprised
+            (``"heed"``; the result's name says so).
         trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
         allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
@@ -81,17 +86,22 @@ def roll_out(
     bundle = None if policy in found.policies else Bundle.read(policy, found.embodiment)
     for channel in masked:
         check_channel(found.embodiment, channel)
+    _check_world(found, bundle, masked, candidates, surprise)
     without = f" without {' and '.join(masked)}" if masked else ""
+    planning = f" choosing among {candidates}" if candidates > 1 else ""
+    planning += " heeding surprise" if surprise == "heed" else ""
     passport = "" if bundle is None else check_passport(found, bundle, trust, allow_unchecked=allow_unchecked)
     job = Job(
         task=task,
         policy=policy,
-        policy_name=name or ("model" if bundle else policy) + without,
+        policy_name=name or ("model" if bundle else policy) + without + planning,
         keep=frozenset(keep),
         enforce_deadline=bool(bundle) if enforce_deadline is None else enforce_deadline,
         flow_steps=flow_steps,
         noise=noise,
         masked=tuple(masked),
+        candidates=candidates,
+        surprise=surprise,
         trust=str(trust or ""),
     )
     started = time.perf_counter()
@@ -146,6 +156,29 @@ def check_request(task: Task, policy: str, seeds: Sequence[int]) -> None:
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(
             f"{task.id}: seeds: got {len(seeds)} of which {len(set(seeds))} differ, expected distinct ones"
+        )
+
+
+def _check_world(task: Task, bundle: Bundle | None, masked: Sequence[str], candidates: int, surprise: Surprise) -> None:
+    """Refuse planning and surprise where there is no world model, no objective or no caution."""
+    asked = ["--candidates"] * (candidates > 1) + ["--surprise"] * (surprise != "off")
+    if not asked:
+        return
+    names = " and ".join(asked)
+    if bundle is None or not bundle.has_world:
+        raise ConfigError(
+            f"{task.id}: {names}: got a policy without a world model, expected a bundle that has one; export it again "
+            f"(only machines whose actions are all continuous have one)"
+        )
+    if candidates > 1 and task.objective is None:
+        raise ConfigError(
+            f"{task.id}: --candidates: this machine has no objective, so nothing says which chunk is best"
+        )
+    if surprise == "heed" and task.caution is None:
+        raise ConfigError(f"{task.id}: --surprise heed: this machine has no caution; ask for 'watch'")
+    if masked and surprise != "off":
+        raise ConfigError(
+            f"{task.id}: --surprise: the watch sees what the policy is not shown; leave out --mask-channel"
         )
 
 

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,12 +30,16 @@ from genba.runtime.clearance import Clearance, clear
 from genba.runtime.engine import OnnxEngine
 from genba.runtime.executor import Executor
 from genba.runtime.loop import EpisodeRun, run_episode
+from genba.runtime.planning import Plan
 from genba.runtime.policy import EnginePolicy
 from genba.runtime.recorder import Recorder
+from genba.runtime.surprise import SurpriseWatch
 from genba.spec.episode import Episode, EpisodeMetadata
 from genba.spec.protocols import Env, Policy
 from genba.spec.task import Task
 from genba.trust.machine import MachineTrust
+
+Surprise = Literal["off", "watch", "heed"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,10 @@ class Job:
     #: flow steps and noise of a bundle's policy; None for what the bundle says
     flow_steps: int | None = None
     noise: str | None = None
+    #: chunks that a bundle's policy chooses among by its world model; 1 for the flow's one answer
+    candidates: int = 1
+    #: what a bundle's world model is asked of what came: nothing, how surprising it is, or to hold back where it is
+    surprise: Surprise = "off"
     #: channels that the policy is not shown
     masked: tuple[str, ...] = ()
     #: what was found of the bundle's passport before, in words, for the record; empty where there is no bundle
@@ -100,7 +108,18 @@ def make_policy(job: Job, task: Task, env: Env) -> tuple[Policy, Clearance | Non
     bundle = Bundle.read(job.policy, task.embodiment)
     # Recorded by whoever started the job, once, not by each of its workers.
     clearance = clear(bundle, MachineTrust(job.trust), record=False) if job.trust else None
-    return EnginePolicy(OnnxEngine(bundle), name=job.policy_name, flow_steps=job.flow_steps, noise=job.noise), clearance
+    engine = OnnxEngine(bundle)
+    watch = None
+    if job.surprise != "off":
+        watch = SurpriseWatch(engine, task.caution if job.surprise == "heed" else None)
+    plan = None
+    if job.candidates > 1:
+        assert task.objective is not None, task.id
+        plan = Plan(objective=task.objective, num_candidates=job.candidates)
+    policy = EnginePolicy(
+        engine, name=job.policy_name, flow_steps=job.flow_steps, noise=job.noise, watch=watch, plan=plan
+    )
+    return policy, clearance
 
 
 def is_policy(task: Task, policy: str) -> bool:
@@ -123,7 +142,11 @@ class Runner:
         if job.masked:
             actor = Masked(actor, self.task.embodiment, job.masked)
         self._executor = Executor(
-            actor, self.task.embodiment, enforce_deadline=job.enforce_deadline, clearance=self.clearance
+            actor,
+            self.task.embodiment,
+            enforce_deadline=job.enforce_deadline,
+            clearance=self.clearance,
+            watch=getattr(policy, "watch", None),
         )
         # who acts and labels is asked once: an expert's plan may have taken a long search
         teacher = policy if job.labeller == job.policy else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -51,6 +51,16 @@ def run(
     mask_channel: Annotated[
         list[str] | None, typer.Option(help="A channel that the policy is not shown; may be given several times.")
     ] = None,
+    candidates: Annotated[
+        int,
+        typer.Option(min=1, help="Chunks that a bundle chooses among by its world model; 1 takes the flow's answer."),
+    ] = 1,
+    surprise: Annotated[
+        Literal["off", "watch", "heed"],
+        typer.Option(
+            help="Whether a bundle's world model watches what comes, and whether the machine holds back then."
+        ),
+    ] = "off",
     name: Annotated[str | None, typer.Option(help="What the result calls the policy; by default its own name.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
     trust: TrustOption = None,
@@ -70,6 +80,8 @@ def run(
         enforce_deadline=deadline,
         flow_steps=flow_steps,
         masked=mask_channel or (),
+        candidates=candidates,
+        surprise=surprise,
         trust=trust,
     )
     if out is not None:

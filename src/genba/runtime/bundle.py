@@ -3,6 +3,8 @@
 * ``manifest.json``: format, the embodiment's facts, statistics, flow steps, noise, digests, provenance;
 * ``encoder.onnx``: packed observation -> what the flow attends to, and the scores of each choice;
 * ``flow.onnx``: one flow step, where the machine has continuous actions;
+* ``latents.onnx`` and ``world.onnx``: what of an observation the world model foretells, and that one horizon ahead; where the
+  machine's actions are all continuous. Bundles of before they existed have neither (``Bundle.has_world``);
 * ``golden.npz``: inputs with the outputs that the exporting computer found, for the self-test on the machine.
 
 Reading checks every digest, and every fact against the machine's own. Read next: ``engine``, which runs it.
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from genba.trust.digest import digest_file
 
 FORMAT, VERSION = "genba-bundle", 1
 MANIFEST, ENCODER, FLOW, GOLDEN = "manifest.json", "encoder.onnx", "flow.onnx", "golden.npz"
+LATENTS, WORLD = "latents.onnx", "world.onnx"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -46,6 +49,13 @@ class Bundle:
     provenance: Mapping[str, Any]
     #: file name -> sha256
     files: Mapping[str, str]
+    #: each latent's usual squared prediction error, float32 ``[latent]``; empty where there is no world
+    surprise_scale: np.ndarray
+
+    @property
+    def has_world(self) -> bool:
+        """Whether the world model came along."""
+        return WORLD in self.files
 
     @staticmethod
     def read(path: Path | str, embodiment: Embodiment | None = None) -> Bundle:
@@ -91,6 +101,7 @@ def manifest_of(
     weights_digest: str,
     provenance: Mapping[str, Any],
     files: Mapping[str, str],
+    surprise_scale: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Return what ``manifest.json`` holds."""
     return {
@@ -103,6 +114,7 @@ def manifest_of(
         "weights_digest": weights_digest,
         "provenance": dict(provenance),
         "files": dict(sorted(files.items())),
+        **({"surprise_scale": list(surprise_scale)} if surprise_scale else {}),
     }
 
 
@@ -145,6 +157,7 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
             weights_digest=manifest["weights_digest"],
             provenance=manifest["provenance"],
             files=manifest["files"],
+            surprise_scale=np.array(manifest.get("surprise_scale", []), np.float32),
         )
     except KeyError as error:
         raise BundleError(f"{where}: {error.args[0]}: missing; export the bundle again") from error
@@ -158,6 +171,14 @@ def _parse(path: Path, manifest: dict[str, Any]) -> Bundle:
     needed = {ENCODER, GOLDEN} | ({FLOW} if bundle.embodiment.action.continuous else set())
     if missing := needed - set(bundle.files):
         raise BundleError(f"{where}: files: got no {', '.join(sorted(missing))}; export the bundle again")
+    there = {name for name in (LATENTS, WORLD) if name in bundle.files} | (
+        {"surprise_scale"} if bundle.surprise_scale.size else set()
+    )
+    if there and len(there) < 3:
+        raise BundleError(
+            f"{where}: got only {', '.join(sorted(there))}, expected {LATENTS}, {WORLD} and surprise_scale together or not "
+            f"at all; export the bundle again"
+        )
     return bundle
 
 

@@ -32,6 +32,10 @@ class ControlLog:
     latencies_s: list[float] = field(default_factory=list)
     #: flow steps taken -> inferences
     flow_steps: Counter[int] = field(default_factory=Counter)
+    #: one entry per control step where surprise is watched: the newest score, NaN before there is one
+    surprises: list[float] = field(default_factory=list)
+    #: control steps in which a surprised machine held back
+    num_eased: int = 0
 
     def merge(self, other: ControlLog) -> None:
         """Add another log's counts to this one."""
@@ -45,9 +49,11 @@ class ControlLog:
         self.refusals.update(other.refusals)
         self.latencies_s += other.latencies_s
         self.flow_steps.update(other.flow_steps)
+        self.surprises += other.surprises
+        self.num_eased += other.num_eased
 
     def counts(self) -> dict[str, Any]:
-        """Return everything but the latencies as plain numbers."""
+        """Return everything but the latencies and the surprises as plain numbers."""
         return {
             "num_steps": self.num_steps,
             "num_decisions": self.num_decisions,
@@ -55,6 +61,7 @@ class ControlLog:
             "num_tails": self.num_tails,
             "num_fallbacks": self.num_fallbacks,
             "num_guarded": self.num_guarded,
+            "num_eased": self.num_eased,
             "interventions": dict(sorted(self.interventions.items())),
             "refusals": dict(sorted(self.refusals.items())),
             "flow_steps": {str(steps): count for steps, count in sorted(self.flow_steps.items())},

@@ -1,4 +1,4 @@
-"""Engines: what runs a bundle's two graphs. An engine knows arrays, not machines or time.
+"""Engines: what runs a bundle's graphs. An engine knows arrays, not machines or time.
 
 ``OnnxEngine`` is the one that is deployed: one thread, so that the same inputs give the same bits and a neighbour is
 not disturbed. When it starts it warms up and repeats the bundle's golden vectors: a runtime that picks another
@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from genba.errors import BundleError
-from genba.runtime.bundle import ENCODER, FLOW, Bundle
+from genba.runtime.bundle import ENCODER, FLOW, LATENTS, WORLD, Bundle
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import crop_rows
 from genba.spec.statistics import Statistics
@@ -28,7 +28,7 @@ MEMORY = ("keys", "values", "memory_mask")
 
 @runtime_checkable
 class Engine(Protocol):
-    """Runs the two graphs of one embodiment's model."""
+    """Runs the graphs of one embodiment's model."""
 
     embodiment: Embodiment
     statistics: Statistics
@@ -38,6 +38,8 @@ class Engine(Protocol):
     noise: str
     #: sha256 over all weights
     weights_digest: str
+    #: each latent's usual squared prediction error, float32 ``[latent]``; empty where there is no world
+    surprise_scale: np.ndarray
 
     def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the encoder on ``Normalizer.pack``'s arrays; outputs by name with a leading batch axis of 1."""
@@ -45,6 +47,22 @@ class Engine(Protocol):
 
     def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one flow step's network; ``noisy`` and the result float32 ``[1, chunk, dimension]``, time in [0, 1]."""
+        ...
+
+    def latents(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what of an observation the world model foretells, by ``graphs.LatentsGraph``'s names."""
+        ...
+
+    def foretell(
+        self, latents: np.ndarray, actions: np.ndarray, memory: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return the latents one horizon ahead, by ``graphs.WorldGraph``'s names.
+
+        Args:
+            latents: float32 ``[candidate, latent, latent width]``.
+            actions: normalised, float32 ``[candidate, horizon, dimension]``.
+            memory: what ``encode`` returned.
+        """
         ...
 
 
@@ -64,23 +82,44 @@ class OnnxEngine:
         self.weights_digest = bundle.weights_digest
         self._encoder = _session(bundle, ENCODER)
         self._flow = _session(bundle, FLOW) if bundle.embodiment.action.continuous else None
-        self._encoder_inputs = [node.name for node in self._encoder.get_inputs()]
-        self._encoder_outputs = [node.name for node in self._encoder.get_outputs()]
+        self.surprise_scale = bundle.surprise_scale
+        self._latents = _session(bundle, LATENTS) if bundle.has_world else None
+        self._world = _session(bundle, WORLD) if bundle.has_world else None
         self._flow_inputs = [] if self._flow is None else [node.name for node in self._flow.get_inputs()]
         #: greatest difference from the golden vectors found at the start, in normalised units
         self.golden_difference = self_test(self, bundle)
 
     def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the encoder."""
-        cropped = crop_rows(self.embodiment, {name: packed[name][None] for name in self._encoder_inputs})
-        feed = {name: np.ascontiguousarray(array) for name, array in cropped.items()}
-        return dict(zip(self._encoder_outputs, _arrays(self._encoder.run(None, feed)), strict=True))
+        return self._observed(self._encoder, packed)
 
     def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one flow step's network."""
         assert self._flow is not None, f"{self.embodiment.id} has no continuous actions"
         feed = {"noisy": noisy, "time": np.array([time], np.float32), **{name: memory[name] for name in MEMORY}}
         return _arrays(self._flow.run(None, {name: feed[name] for name in self._flow_inputs}))[0]
+
+    def latents(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the latents' graph."""
+        assert self._latents is not None, f"{self.bundle.path}: no world"
+        return self._observed(self._latents, packed)
+
+    def foretell(
+        self, latents: np.ndarray, actions: np.ndarray, memory: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Run the world's graph."""
+        assert self._world is not None, f"{self.bundle.path}: no world"
+        feed = {"latents": latents, "actions": actions, **{name: memory[name] for name in MEMORY}}
+        # An input that nothing depends on is not in the graph.
+        given = {node.name: feed[node.name] for node in self._world.get_inputs()}
+        return dict(zip(_output_names(self._world), _arrays(self._world.run(None, given)), strict=True))
+
+    def _observed(
+        self, session: onnxruntime.InferenceSession, packed: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        cropped = crop_rows(self.embodiment, {node.name: packed[node.name][None] for node in session.get_inputs()})
+        feed = {name: np.ascontiguousarray(array) for name, array in cropped.items()}
+        return dict(zip(_output_names(session), _arrays(session.run(None, feed)), strict=True))
 
 
 def integrate(engine: Engine, noise: np.ndarray, memory: Mapping[str, np.ndarray], num_steps: int) -> np.ndarray:
@@ -112,6 +151,8 @@ def self_test(engine: Engine, bundle: Bundle) -> float:
     outputs = engine.encode(packed)
     if "noise" in golden:
         outputs["actions"] = integrate(engine, golden["noise"], outputs, bundle.flow_steps)
+    if bundle.has_world:
+        outputs |= foretold(engine, packed, outputs)
     worst = 0.0
     for name, expected in golden.items():
         if name.startswith("expected/"):
@@ -126,6 +167,23 @@ def self_test(engine: Engine, bundle: Bundle) -> float:
     return worst
 
 
+def foretold(
+    engine: Engine, packed: Mapping[str, np.ndarray], memory: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return everything that the world's two graphs say of an observation, for three candidates of constant actions.
+
+    Args:
+        engine: with a world.
+        packed: the observation.
+        memory: what ``Engine.encode`` returned of it.
+    """
+    control, found = engine.embodiment.control, engine.latents(packed)
+    shape = (3, control.horizon, len(engine.embodiment.action.continuous))
+    actions = np.broadcast_to(np.array([-1.0, 0.0, 1.0], np.float32)[:, None, None], shape)
+    latents = np.repeat(found["latents"], 3, axis=0)
+    return found | engine.foretell(latents, np.ascontiguousarray(actions), memory)
+
+
 def difference(got: np.ndarray, expected: np.ndarray) -> float:
     """Return the greatest absolute difference; equal infinities do not differ, anything else infinite does."""
     if got.shape != expected.shape:
@@ -135,8 +193,12 @@ def difference(got: np.ndarray, expected: np.ndarray) -> float:
     return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
+def _output_names(session: onnxruntime.InferenceSession) -> list[str]:
+    return [node.name for node in session.get_outputs()]
+
+
 def _arrays(outputs: Sequence[object]) -> list[np.ndarray]:
-    # a graph could also give lists or sparse tensors; these two do not
+    # a graph could also give lists or sparse tensors; these do not
     return [output for output in outputs if isinstance(output, np.ndarray)]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from genba.guard import fault_action, for_embodiment
 from genba.runtime.clearance import Clearance
 from genba.runtime.control_log import ControlLog
+from genba.runtime.surprise import SurpriseWatch
 from genba.spec.action import Action, ActionChunk
 from genba.spec.embodiment import Embodiment
 from genba.spec.observation import Observation
@@ -44,6 +45,8 @@ class Executor:
         enforce_deadline: whether a late answer is treated as late. Misses are counted either way; without enforcement
             the machine waits, which only a simulator does.
         clearance: whether the policy may still act; None where that was not checked.
+        watch: finds how surprising each observation is, and holds back where the machine's facts say so; the policy gives it its
+            decisions.
         clock: monotonic seconds.
     """
 
@@ -55,10 +58,12 @@ class Executor:
         guard: Guard | None = None,
         enforce_deadline: bool = True,
         clearance: Clearance | None = None,
+        watch: SurpriseWatch | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.policy = policy
         self.clearance = clearance
+        self.watch = watch
         self.embodiment = embodiment
         self.guard = for_embodiment(embodiment) if guard is None else guard
         self.enforce_deadline = enforce_deadline
@@ -70,6 +75,8 @@ class Executor:
         """Forget everything and begin a new log."""
         self.policy.reset(seed)
         self.guard.reset()
+        if self.watch is not None:
+            self.watch.reset()
         self.log = ControlLog()
         self._chunk: ActionChunk | None = None
         self._late: _Late | None = None
@@ -84,6 +91,8 @@ class Executor:
         """
         arrived = self._clock() if arrived is None else arrived
         self.log.num_steps += 1
+        if self.watch is not None:
+            self.log.surprises.append(self.watch.see(observation))
         if self.clearance is not None and (refusal := self.clearance.refusal):
             self.log.refusals[refusal] += 1
             self._chunk = self._late = None
@@ -97,11 +106,17 @@ class Executor:
             if not self.embodiment.action.continuous:
                 return None
             proposed = Action(fault_action(self.embodiment, observation, self._last))
+        if self.watch is not None:
+            eased = self.watch.ease(proposed, observation)
+            self.log.num_eased += eased is not proposed
+            proposed = eased
         verdict = self.guard.check(proposed, observation)
         if verdict.reasons:
             self.log.num_guarded += 1
             self.log.interventions.update(verdict.reasons)
         action = verdict.action
+        if self.watch is not None:
+            self.watch.did(action)
         if action.continuous is None:
             return action if action.choices else None
         self._last = action.continuous

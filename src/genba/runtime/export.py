@@ -26,10 +26,10 @@ import numpy as np
 import torch
 
 from genba.errors import BundleError, PassportError
-from genba.model.graphs import EncoderGraph, FlowGraph
+from genba.model.graphs import EncoderGraph, FlowGraph, LatentsGraph, WorldGraph, has_world
 from genba.model.world_action_model import WorldActionModel
-from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, MANIFEST, Bundle, manifest_of
-from genba.runtime.engine import MEMORY, OnnxEngine, difference, integrate
+from genba.runtime.bundle import ENCODER, FLOW, GOLDEN, LATENTS, MANIFEST, WORLD, Bundle, manifest_of
+from genba.runtime.engine import MEMORY, OnnxEngine, difference, foretold, integrate
 from genba.runtime.torch_engine import TorchEngine
 from genba.spec.embodiment import Embodiment
 from genba.spec.normalise import packed_shapes
@@ -124,6 +124,9 @@ def export_bundle(
         _export(EncoderGraph(model, embodiment), temporary / ENCODER)
         if embodiment.action.continuous:
             _export(FlowGraph(model, embodiment), temporary / FLOW)
+        if has_world(embodiment):
+            _export(LatentsGraph(model, embodiment), temporary / LATENTS)
+            _export(WorldGraph(model, embodiment), temporary / WORLD)
         golden = _golden(reference, np.random.default_rng(0))
         np.savez(temporary / GOLDEN, allow_pickle=False, **golden)
         if papers is not None:
@@ -138,6 +141,7 @@ def export_bundle(
             weights_digest=reference.weights_digest,
             provenance=provenance,
             files=files,
+            surprise_scale=reference.surprise_scale.tolist(),
         )
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         if papers is not None:
@@ -210,6 +214,8 @@ def _golden(reference: TorchEngine, rng: np.random.Generator) -> dict[str, np.nd
     if reference.embodiment.action.continuous:
         golden["noise"] = rng.standard_normal(_chunk_shape(reference.embodiment)).astype(np.float32)
         golden["expected/actions"] = integrate(reference, golden["noise"], outputs, reference.flow_steps)
+    if has_world(reference.embodiment):
+        golden |= {f"expected/{name}": array for name, array in foretold(reference, packed, outputs).items()}
     return golden
 
 
@@ -230,8 +236,12 @@ def _compare(engine: OnnxEngine, reference: TorchEngine, seed: int) -> float:
         )
         if not np.array_equal(ours["memory_mask"], theirs["memory_mask"]):
             return float("inf")
+    if has_world(engine.embodiment):
+        ours, theirs = ours | foretold(engine, packed, ours), theirs | foretold(reference, packed, theirs)
+        if not np.array_equal(ours["latents_valid"], theirs["latents_valid"]):
+            return float("inf")
     for name, expected in theirs.items():
-        if name != "memory_mask":
+        if name not in ("memory_mask", "latents_valid"):
             finite = np.abs(expected[np.isfinite(expected)])
             worst = max(worst, difference(ours[name], expected) / max(1.0, float(finite.max(initial=0.0))))
     return worst
@@ -241,7 +251,7 @@ def _chunk_shape(embodiment: Embodiment) -> tuple[int, int, int]:
     return 1, embodiment.control.chunk_length, len(embodiment.action.continuous)
 
 
-def _export(graph: EncoderGraph | FlowGraph, path: Path) -> None:
+def _export(graph: EncoderGraph | FlowGraph | LatentsGraph | WorldGraph, path: Path) -> None:
     num_bytes = sum(parameter.numel() * parameter.element_size() for parameter in graph.parameters())
     # the exporter prints progress and warns about its own internals; a failure still raises
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
@@ -253,9 +263,7 @@ def _export(graph: EncoderGraph | FlowGraph, path: Path) -> None:
             output_names=list(graph.output_names),
             opset_version=OPSET,
             dynamo=True,
-            dynamic_shapes=graph.dynamic_shapes()
-            if isinstance(graph, EncoderGraph) and any(graph.free_axes.values())
-            else None,
+            dynamic_shapes=graph.dynamic_shapes(),
             verbose=False,
         )
         assert program is not None

@@ -13,7 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from genba.errors import BundleError
-from genba.runtime.engine import Engine
+from genba.runtime.engine import Engine, integrate
+from genba.runtime.planning import Plan, choose
+from genba.runtime.surprise import SurpriseWatch
 from genba.spec.action import ActionChunk
 from genba.spec.normalise import Normalizer
 from genba.spec.observation import Observation
@@ -31,6 +33,8 @@ class EnginePolicy:
         name: what results and records call it.
         flow_steps: flow steps to take when there is time for all; None for the engine's.
         noise: ``"zero"`` or ``"gaussian"``; None for the engine's.
+        watch: is given every decision, to compare it with what comes; None for nobody.
+        plan: how to choose among several chunks by what the world model says comes of them; None for the flow's one answer.
         clock: monotonic seconds; the deadline is a time of this clock.
     """
 
@@ -44,6 +48,8 @@ class EnginePolicy:
         name: str = "model",
         flow_steps: int | None = None,
         noise: str | None = None,
+        watch: SurpriseWatch | None = None,
+        plan: Plan | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.engine = engine
@@ -54,11 +60,17 @@ class EnginePolicy:
             raise BundleError(
                 f"flow_steps, noise: got {self.flow_steps}, {self.noise!r}, expected at least 1 and 'zero' or 'gaussian'"
             )
+        if plan is not None and not engine.surprise_scale.size:
+            raise BundleError(f"{engine.embodiment.id}: this bundle has no world model to plan with; export it again")
+        self.watch, self.plan = watch, plan
         self.embodiment = engine.embodiment
         self._normalizer = Normalizer(engine.embodiment, engine.statistics)
         self._twins = TwinWatch(engine.embodiment)
         self._clock = clock
         self._step_cost_s = 0.0
+        self._candidate_cost_s = 0.0
+        #: chunks that the last ``act`` chose among
+        self.candidates_taken = 1
         #: flow steps taken by the last ``act``
         self.flow_steps_taken = 0
         self.reset(0)
@@ -77,9 +89,13 @@ class EnginePolicy:
         self._twins.look(observation)
         packed = self._normalizer.pack(self._twins.without_silent(observation))
         outputs = self.engine.encode(packed)
+        if self.watch is not None:
+            self.watch.anchor(observation.time_ns, packed, outputs)
         continuous = None
         if self.embodiment.action.continuous:
             normalised = self._flow(outputs, deadline)
+            if self.plan is not None:
+                normalised = self._plan(self.plan, packed, outputs, normalised, deadline)
             continuous = self._normalizer.unpack_actions(normalised[0], packed["action.base"])
         return ActionChunk(
             observation.time_ns, self.embodiment.control.period_s, continuous, self._choices(outputs, observation)
@@ -105,6 +121,31 @@ class EnginePolicy:
             weight = COST_WEIGHT if self._step_cost_s > 0 else 1.0
             self._step_cost_s += weight * (cost_s - self._step_cost_s)
         return x
+
+    def _plan(
+        self,
+        plan: Plan,
+        packed: dict[str, np.ndarray],
+        memory: dict[str, np.ndarray],
+        first: np.ndarray,
+        deadline: float | None,
+    ) -> np.ndarray:
+        """Draw further chunks while there is time, and return the best of all as the world model foretells them."""
+        chunks = [first]
+        while len(chunks) < plan.num_candidates:
+            before = self._clock()
+            # What is left after the chunk must do for rolling it and all others forward.
+            if deadline is not None and before + self._candidate_cost_s * (len(chunks) + 1) > deadline:
+                break
+            x = plan.spread * self._rng.standard_normal(first.shape).astype(np.float32)
+            chunks.append(integrate(self.engine, x, memory, plan.flow_steps))
+        before = self._clock()
+        best = choose(plan, self.engine, self._normalizer, packed, memory, np.concatenate(chunks))
+        cost_s = (self._clock() - before) / len(chunks)
+        weight = COST_WEIGHT if self._candidate_cost_s > 0 else 1.0
+        self._candidate_cost_s += weight * (cost_s - self._candidate_cost_s)
+        self.candidates_taken = len(chunks)
+        return chunks[best]
 
     def _choices(self, outputs: dict[str, np.ndarray], observation: Observation) -> dict[str, np.ndarray]:
         """Cut each choice's scores to the rows of the observation."""

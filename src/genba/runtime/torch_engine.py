@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from genba.model.graphs import EncoderGraph, FlowGraph
+from genba.model.graphs import EncoderGraph, FlowGraph, LatentsGraph, ObservationGraph, WorldGraph, has_world
 from genba.model.weights import weights_digest
 from genba.model.world_action_model import WorldActionModel
 from genba.runtime.engine import MEMORY
@@ -17,7 +17,7 @@ from genba.spec.statistics import Statistics
 
 
 class TorchEngine:
-    """Runs a model's two graphs with torch, in the model's place and precision.
+    """Runs a model's graphs with torch, in the model's place and precision.
 
     Args:
         model: with parts for ``embodiment``.
@@ -42,16 +42,14 @@ class TorchEngine:
         self._device = next(model.parameters()).device
         self._encoder = EncoderGraph(model, embodiment).eval()
         self._flow = FlowGraph(model, embodiment).eval() if embodiment.action.continuous else None
+        self._latents = LatentsGraph(model, embodiment).eval() if has_world(embodiment) else None
+        self._world = WorldGraph(model, embodiment).eval() if has_world(embodiment) else None
+        scale = model.parts_of(embodiment.id).surprise_scale
+        self.surprise_scale = scale[: len(scale) if has_world(embodiment) else 0].float().cpu().numpy()
 
     def encode(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the encoder."""
-        cropped = crop_rows(self.embodiment, {name: array[None] for name, array in packed.items()})
-        arrays = [
-            torch.from_numpy(np.ascontiguousarray(cropped[name])).to(self._device) for name in self._encoder.input_names
-        ]
-        with torch.inference_mode():
-            outputs = self._encoder(*arrays)
-        return {name: out.cpu().numpy() for name, out in zip(self._encoder.output_names, outputs, strict=True)}
+        return self._observed(self._encoder, packed)
 
     def velocity(self, noisy: np.ndarray, time: float, memory: Mapping[str, np.ndarray]) -> np.ndarray:
         """Run one flow step's network."""
@@ -59,3 +57,29 @@ class TorchEngine:
         arrays = [noisy, np.array([time], np.float32), *(memory[name] for name in MEMORY)]
         with torch.inference_mode():
             return self._flow(*(torch.from_numpy(array).to(self._device) for array in arrays)).cpu().numpy()
+
+    def latents(self, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the latents' graph."""
+        assert self._latents is not None, f"{self.embodiment.id}: no world"
+        return self._observed(self._latents, packed)
+
+    def foretell(
+        self, latents: np.ndarray, actions: np.ndarray, memory: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Run the world's graph."""
+        assert self._world is not None, f"{self.embodiment.id}: no world"
+        arrays = [latents, actions, *(memory[name] for name in MEMORY)]
+        return self._run(self._world, [torch.from_numpy(array).to(self._device) for array in arrays])
+
+    def _observed(self, graph: ObservationGraph, packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        cropped = crop_rows(self.embodiment, {name: array[None] for name, array in packed.items()})
+        return self._run(
+            graph,
+            [torch.from_numpy(np.ascontiguousarray(cropped[name])).to(self._device) for name in graph.input_names],
+        )
+
+    @staticmethod
+    def _run(graph: ObservationGraph | WorldGraph, arrays: list[torch.Tensor]) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            outputs = graph(*arrays)
+        return {name: out.cpu().numpy() for name, out in zip(graph.output_names, outputs, strict=True)}

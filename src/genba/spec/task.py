@@ -8,8 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genba.spec.caution import Caution
 from genba.spec.embodiment import Embodiment
 from genba.spec.protocols import Env, Policy
+
+#: what a world model foretells of several action chunks (``runtime.planning.roll_forward``), and their actions
+#: ``[candidate, chunk, dimension]`` -> how good each is, float64 ``[candidate]``
+Objective = Callable[[Mapping[str, np.ndarray], np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +70,10 @@ class Task:
     test_seeds: range
     #: most control steps of an episode
     max_steps: int
+    #: when a surprised machine holds back; None where that is not known
+    caution: Caution | None = None
+    #: what a policy that plans tries to reach; None where nobody wrote it down
+    objective: Objective | None = None
 
     def __post_init__(self) -> None:
         assert set(self.baselines) <= set(self.policies) and self.expert in self.policies, self.id

@@ -10,18 +10,21 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from genba.config import read_toml
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
 from genba.machines.vehicle.city import CityEnv
 from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
 from genba.machines.vehicle.lidar_planner import LidarPlanner, lidar_idm
+from genba.machines.vehicle.objective import objective
 from genba.machines.vehicle.oracle import Oracle
 from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
 from genba.machines.vehicle.varied import vary
 from genba.machines.vehicle.verifier import METRICS, verify
+from genba.spec.caution import Caution
 from genba.spec.embodiment import load_embodiment
 from genba.spec.task import Task
 
@@ -48,6 +51,8 @@ INTERSECTION = Task(
     train_seeds=range(1_000_000),
     test_seeds=range(1_000_000, 1_000_100),
     max_steps=MAX_STEPS,
+    caution=read_toml(Path(__file__).with_name("caution.toml"), Caution),
+    objective=objective,
 )
 
 VARIED = replace(
