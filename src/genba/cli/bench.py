@@ -23,6 +23,16 @@ from genba.errors import ConfigError, RegistryError
 from genba.report.run import write_pictures
 
 
+GuardOption = Annotated[
+    bool | None,
+    typer.Option("--guard/--no-guard", help="The machine's own guard, beside its limits; by default with a bundle only."),
+]
+WayRoundOption = Annotated[
+    bool | None,
+    typer.Option("--way-round/--no-way-round", help="A way round what blocks the route; by default with a bundle only."),
+]
+
+
 class _RunFirst(DefaultCommand):
     """``genba bench TASK --policy POLICY`` means ``genba bench run TASK --policy POLICY``."""
 
@@ -51,6 +61,8 @@ def run(
     mask_channel: Annotated[
         list[str] | None, typer.Option(help="A channel that the policy is not shown; may be given several times.")
     ] = None,
+    guard: GuardOption = None,
+    way_round: WayRoundOption = None,
     name: Annotated[str | None, typer.Option(help="What the result calls the policy; by default its own name.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
     trust: TrustOption = None,
@@ -70,6 +82,8 @@ def run(
         enforce_deadline=deadline,
         flow_steps=flow_steps,
         masked=mask_channel or (),
+        guard=guard,
+        way_round=way_round,
         trust=trust,
     )
     if out is not None:
@@ -139,6 +153,8 @@ def conditions(
         bool | None,
         typer.Option("--deadline/--no-deadline", help="Treat late answers as late; by default with a bundle only."),
     ] = None,
+    guard: GuardOption = None,
+    way_round: WayRoundOption = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Draw each first episode into this run's folder, for 'genba report RUN_DIR'.")
     ] = None,
@@ -146,7 +162,15 @@ def conditions(
 ) -> None:
     """Measure policies on a machine's main task and on every condition that training never shows."""
     measured = measure_conditions(
-        machine, policy, out, episodes=episodes, workers=workers, enforce_deadline=deadline, trust=trust
+        machine,
+        policy,
+        out,
+        episodes=episodes,
+        workers=workers,
+        enforce_deadline=deadline,
+        guard=guard,
+        way_round=way_round,
+        trust=trust,
     )
     for path, result in measured:
         Console().print(f"{path}: success {result.success}", highlight=False, soft_wrap=True)

@@ -62,8 +62,10 @@ COMMANDS: dict[str, str] = {
     "bundle export": "RUN< --embodiment --out^ --flow-steps",
     "bundle check": "PATH<",
     "bundle show": "PATH<",
-    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --name --pictures>",
-    "bench conditions": "MACHINE --policy< --out> --episodes --workers --deadline! --no-deadline! --pictures>",
+    "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel "
+    "--guard! --no-guard! --way-round! --no-way-round! --name --pictures>",
+    "bench conditions": "MACHINE --policy< --out> --episodes --workers --deadline! --no-deadline! --guard! --no-guard! "
+    "--way-round! --no-way-round! --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",

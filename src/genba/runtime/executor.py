@@ -22,7 +22,7 @@ from genba.runtime.control_log import ControlLog
 from genba.spec.action import Action, ActionChunk
 from genba.spec.embodiment import Embodiment
 from genba.spec.observation import Observation
-from genba.spec.protocols import Guard, Policy
+from genba.spec.protocols import Guard, Policy, Router
 from genba.spec.units import to_ns
 
 
@@ -41,6 +41,7 @@ class Executor:
         policy: what proposes; where it has a true ``anytime``, its ``act`` is given the deadline.
         embodiment: the facts of the machine.
         guard: what says no; None for the one that the embodiment's facts ask for.
+        router: what may show policy and guard another route; None for the route as it comes.
         enforce_deadline: whether a late answer is treated as late. Misses are counted either way; without enforcement
             the machine waits, which only a simulator does.
         clearance: whether the policy may still act; None where that was not checked.
@@ -53,6 +54,7 @@ class Executor:
         embodiment: Embodiment,
         *,
         guard: Guard | None = None,
+        router: Router | None = None,
         enforce_deadline: bool = True,
         clearance: Clearance | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -61,6 +63,7 @@ class Executor:
         self.clearance = clearance
         self.embodiment = embodiment
         self.guard = for_embodiment(embodiment) if guard is None else guard
+        self.router = router
         self.enforce_deadline = enforce_deadline
         self._clock = clock
         self._anytime = bool(getattr(policy, "anytime", False))
@@ -70,6 +73,8 @@ class Executor:
         """Forget everything and begin a new log."""
         self.policy.reset(seed)
         self.guard.reset()
+        if self.router is not None:
+            self.router.reset()
         self.log = ControlLog()
         self._chunk: ActionChunk | None = None
         self._late: _Late | None = None
@@ -84,6 +89,8 @@ class Executor:
         """
         arrived = self._clock() if arrived is None else arrived
         self.log.num_steps += 1
+        if self.router is not None:
+            observation = self.router.see(observation)
         if self.clearance is not None and (refusal := self.clearance.refusal):
             self.log.refusals[refusal] += 1
             self._chunk = self._late = None

@@ -108,6 +108,19 @@ class Guard(Protocol):
 
 
 @runtime_checkable
+class Router(Protocol):
+    """What may replace the route in what a machine sees, before policy and guard see it; the record keeps what came."""
+
+    def reset(self) -> None:
+        """Forget the way round."""
+        ...
+
+    def see(self, observation: Observation) -> Observation:
+        """Return the observation with the route that shall be followed."""
+        ...
+
+
+@runtime_checkable
 class Reader(Protocol):
     """Reads one foreign log format into episodes."""
 

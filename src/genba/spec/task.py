@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genba.spec.embodiment import Embodiment
-from genba.spec.protocols import Env, Policy
+from genba.spec.protocols import Env, Guard, Policy, Router
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +65,10 @@ class Task:
     test_seeds: range
     #: most control steps of an episode
     max_steps: int
+    #: makes the machine's own guard, which comes before the limits of its facts; None where there is none
+    make_guard: Callable[[], Guard] | None = None
+    #: makes what finds the machine a way round what blocks its route; None where there is none
+    make_router: Callable[[], Router] | None = None
 
     def __post_init__(self) -> None:
         assert set(self.baselines) <= set(self.policies) and self.expert in self.policies, self.id

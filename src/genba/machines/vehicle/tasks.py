@@ -12,6 +12,7 @@ from pathlib import Path
 
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
 from genba.machines.vehicle.city import CityEnv
+from genba.machines.vehicle.collision_guard import CollisionGuard
 from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
@@ -21,6 +22,7 @@ from genba.machines.vehicle.picture import draw
 from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
 from genba.machines.vehicle.verifier import METRICS, verify
+from genba.machines.vehicle.way_round import WayRound
 from genba.spec.embodiment import load_embodiment
 from genba.spec.task import Task
 
@@ -47,6 +49,8 @@ INTERSECTION = Task(
     train_seeds=range(1_000_000),
     test_seeds=range(1_000_000, 1_000_100),
     max_steps=MAX_STEPS,
+    make_guard=CollisionGuard,
+    make_router=WayRound,
 )
 
 
