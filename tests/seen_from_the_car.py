@@ -14,7 +14,7 @@ from genba.spec.observation import Observation
 from genba.spec.streams import dense, ragged
 from genba.spec.units import SECOND_NS
 
-#: the car's, where a scene says nothing else; it does not move in the scenes: everybody is given as seen from it
+#: the car's, straight on, where a scene says nothing else
 SPEED_MPS = 9.0
 PERIOD_NS = SECOND_NS // 10
 
@@ -35,8 +35,7 @@ def observation_of(
 
     Args:
         step: 0, 1, ...
-        boxes: who is there: x, y (metres from the rear axle at step 0), heading, half length, half width, height. The car's
-            odometry says that it goes straight on at ``speed_mps``; the scene comes along, so that everybody keeps the distance.
+        boxes: who is there, as seen from the rear axle now: x, y in metres, heading, half length, half width, height.
         speed_mps, sensed_mps2: what the bus says.
         stop_line_m, colour, remaining_m: what route and message say.
         bend: how far ahead the route bends to the left, and its radius; None for straight on.

@@ -89,22 +89,21 @@ class Executor:
         """
         arrived = self._clock() if arrived is None else arrived
         self.log.num_steps += 1
-        if self.router is not None:
-            observation = self.router.see(observation)
+        shown, watched = (observation, observation) if self.router is None else self.router.see(observation)
         if self.clearance is not None and (refusal := self.clearance.refusal):
             self.log.refusals[refusal] += 1
             self._chunk = self._late = None
         else:
             self._adopt_late(observation.time_ns)
             if self._late is None and self._is_due(observation.time_ns):
-                self._decide(observation, arrived)
+                self._decide(shown, arrived)
         proposed = self._proposed(observation.time_ns)
         if proposed is None:
             self.log.num_fallbacks += 1
             if not self.embodiment.action.continuous:
                 return None
             proposed = Action(fault_action(self.embodiment, observation, self._last))
-        verdict = self.guard.check(proposed, observation)
+        verdict = self.guard.check(proposed, watched)
         if verdict.reasons:
             self.log.num_guarded += 1
             self.log.interventions.update(verdict.reasons)

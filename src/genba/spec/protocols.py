@@ -115,8 +115,8 @@ class Router(Protocol):
         """Forget the way round."""
         ...
 
-    def see(self, observation: Observation) -> Observation:
-        """Return the observation with the route that shall be followed."""
+    def see(self, observation: Observation) -> tuple[Observation, Observation]:
+        """Return what the policy is shown and what the guard is: with the route to follow, and the guard all that was sensed."""
         ...
 
 

@@ -35,6 +35,8 @@ GATE_M = 2.2
 HIDDEN_S, SILENT_S = 0.6, 2.2
 #: slower than this, somebody stands; sweeps until a speed is believed
 STANDING_MPS, NUM_BELIEVED = 0.7, 3
+#: whoever stays within this distance of a place stands there, however its box is fitted
+STOOD_M = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -49,8 +51,9 @@ class Track:
     is_wall: bool
     time_ns: int
     seen_ns: int
-    #: since when it has not moved
+    #: since when it has not left a place, and that place
     stood_ns: int
+    place_m: tuple[float, float]
     num_seen: int = 1
     #: variances of place and speed and what they have in common, the same along x and y
     place: float = MIDDLE_M**2
@@ -134,7 +137,7 @@ class Tracker:
             x, y, axis, length_m, width_m, is_wall, *_ = boxes[i]
             state = np.array([x, y, 0.0, 0.0])
             self._tracks.append(
-                Track(self._next_id, state, length_m, width_m, axis, bool(is_wall), time_ns, time_ns, time_ns)
+                Track(self._next_id, state, length_m, width_m, axis, bool(is_wall), time_ns, time_ns, time_ns, (x, y))
             )
             self._next_id += 1
         self._tracks = [track for track in self._tracks if time_ns - track.seen_ns <= HIDDEN_S * 1e9]
@@ -171,8 +174,8 @@ class Tracker:
         track.length_m, track.width_m = length_m, width_m
         track.seen_ns = time_ns
         track.num_seen += 1
-        if not is_wall and math.hypot(track.state[2], track.state[3]) >= STANDING_MPS:
-            track.stood_ns = time_ns
+        if math.hypot(x - track.place_m[0], y - track.place_m[1]) > STOOD_M:
+            track.stood_ns, track.place_m = time_ns, (x, y)
 
 
 def find_boxes(points: np.ndarray, sensor: np.ndarray) -> np.ndarray:
