@@ -25,11 +25,15 @@ from genba.report.run import write_pictures
 
 GuardOption = Annotated[
     bool | None,
-    typer.Option("--guard/--no-guard", help="The machine's own guard, beside its limits; by default with a bundle only."),
+    typer.Option(
+        "--guard/--no-guard", help="The machine's own guard, beside its limits; by default with a bundle only."
+    ),
 ]
 WayRoundOption = Annotated[
     bool | None,
-    typer.Option("--way-round/--no-way-round", help="A way round what blocks the route; by default with a bundle only."),
+    typer.Option(
+        "--way-round/--no-way-round", help="A way round what blocks the route; by default with a bundle only."
+    ),
 ]
 
 

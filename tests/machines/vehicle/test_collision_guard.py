@@ -35,7 +35,9 @@ CAR, PERSON = (2.25, 0.9, 1.5), (0.25, 0.25, 1.75)
 ENOUGH = NUM_SEEN + NUM_ALARMS
 
 
-def check(guard: CollisionGuard, *, acceleration=1.0, steering=0.0, steps=ENOUGH, first=0, boxes=(), **scene) -> Verdict:
+def check(
+    guard: CollisionGuard, *, acceleration=1.0, steering=0.0, steps=ENOUGH, first=0, boxes=(), **scene
+) -> Verdict:
     """Let the car come along for some control steps; return the last verdict, when ``boxes``, who stand, are as given."""
     verdict = Verdict(Action())
     for step in range(steps):

@@ -42,6 +42,8 @@ BRAKING_MPS2, PERSON_BRAKING_MPS2 = 4.0, 2.4
 BRAKES_MPS2 = np.array([0.0, -0.7, -1.5, -2.4, -3.2, -4.0, -5.0, -6.5, -MAX_BRAKING_MPS2])
 #: forecasts reach this far, in steps of
 FORECAST_S, FORECAST_STEP_S = 4.5, 0.1
+#: the car is back on its route to a third over this distance
+FADE_M = 8.0
 #: how much larger others are taken: vehicles along and across, people who walk and who stand, and per second of forecast
 ALONG_M, ACROSS_M, PERSON_M, STANDING_PERSON_M, GROWTH_MPS = 0.5, 0.25, 0.5, 0.05, 0.08
 #: sweeps that must have shown somebody, and how many where that is within this distance
@@ -95,7 +97,11 @@ class CollisionGuard:
         self._feel(observation, seen)
         acceleration, steering = (float(value) for value in action.continuous)
         reasons: list[str] = []
-        for bound, reason in (self._before_light(seen), self._before_bend(seen), self._before_others(seen, acceleration)):
+        for bound, reason in (
+            self._before_light(seen),
+            self._before_bend(seen),
+            self._before_others(seen, acceleration),
+        ):
             if bound < acceleration:
                 acceleration = bound
                 reasons.append(reason)
@@ -155,7 +161,9 @@ class CollisionGuard:
         reserve = 0.9 * self.grip_mps2
         who = first_hit(*scene, acceleration, HELD_S, min(BRAKING_MPS2, reserve), min(PERSON_BRAKING_MPS2, reserve))
         # To go on is safe only where it stays so if the policy thinks better of speeding up.
-        if who < 0 or all(first_hit(*scene, held, 99.0, 0.0, 0.0) < 0 for held in (acceleration, min(acceleration, 0.0))):
+        if who < 0 or all(
+            first_hit(*scene, held, 99.0, 0.0, 0.0) < 0 for held in (acceleration, min(acceleration, 0.0))
+        ):
             self._num_alarms = 0
             return math.inf, ""
         self._num_alarms += 1
@@ -205,7 +213,7 @@ def first_hit(speed, lateral, points, limits, objects, held, held_s, braking, pe
             index = min(int(s_m / SPACING_M), len(points) - 1)
             h = points[index, 2]
             rest = s_m - index * SPACING_M + CENTRE_M
-            fade = lateral * math.exp(-t)
+            fade = lateral * math.exp(-s_m / FADE_M)
             x = points[index, 0] + rest * math.cos(h) - fade * math.sin(h)
             y = points[index, 1] + rest * math.sin(h) + fade * math.cos(h)
             grow = GROWTH_MPS * t

@@ -195,7 +195,11 @@ def find_bend(seen: Seen) -> Bend | None:
     back_m = max(spans[i][1] for i in chosen) + REAR_OVERHANG_M + ROOM_ALONG_M
     remaining_m = float(seen.route[REMAINING])
     marks_m = (remaining_m, remaining_m - out_m, remaining_m - back_m, remaining_m - back_m - BACK_M)
-    sides = [seen.path.project(px, py, spans[i][0])[1] for i in chosen for px, py in corners(*seen.objects[i, [X, Y, HEADING]], *(seen.objects[i, [LENGTH, WIDTH]] / 2))]
+    sides = [
+        seen.path.project(px, py, spans[i][0])[1]
+        for i in chosen
+        for px, py in corners(*seen.objects[i, [X, Y, HEADING]], *(seen.objects[i, [LENGTH, WIDTH]] / 2))
+    ]
     passed_m = (
         remaining_m - min(spans[i][0] for i in chosen) + HIDDEN_M,
         remaining_m - max(spans[i][1] for i in chosen) - HIDDEN_M,
@@ -224,7 +228,9 @@ def driven(path: RoutePath, until_m: float) -> np.ndarray:
         x, y, _, _ = path.at(along_m + pursuit_distance_m(car.speed_mps))
         c, s = math.cos(car.heading_rad), math.sin(car.heading_rad)
         dx, dy = x - car.x_m, y - car.y_m
-        car = advance(car, START_MPS2 if car.speed_mps < SPEED_MPS else 0.0, pursue(dx * c + dy * s, -dx * s + dy * c), STEP_S)
+        car = advance(
+            car, START_MPS2 if car.speed_mps < SPEED_MPS else 0.0, pursue(dx * c + dy * s, -dx * s + dy * c), STEP_S
+        )
         along_m, _ = path.project(car.x_m, car.y_m, along_m)
         c, s = math.cos(car.heading_rad), math.sin(car.heading_rad)
         rows.append((car.x_m + CENTRE_M * c, car.y_m + CENTRE_M * s, car.heading_rad))
