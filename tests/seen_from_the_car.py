@@ -60,7 +60,7 @@ def _route(stop_line_m: float, remaining_m: float, bend: tuple[float, float] | N
         ahead_m, radius_m = bend
         turn = np.linspace(0.0, math.pi / 2, 40)
         arc = np.stack([ahead_m + radius_m * np.sin(turn), radius_m * (1 - np.cos(turn))], 1)
-        line = np.concatenate([[[0.0, 0.0]], arc, arc[-1:] + [[0.0, 60.0]]])
+        line = np.concatenate([[[0.0, 0.0]], arc, [*arc[-1:], [0.0, 60.0]]])
     path = make_path(line, stop_m=0.0, goal_m=0.0)
     ahead = np.array([path.at(distance_m) for distance_m in WAYPOINTS_M])
     curvature = [path.at(distance_m)[3] for distance_m in CURVATURES_M]

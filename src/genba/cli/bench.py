@@ -22,7 +22,6 @@ from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
 from genba.report.run import write_pictures
 
-
 GuardOption = Annotated[
     bool | None,
     typer.Option(

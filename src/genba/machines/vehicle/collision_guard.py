@@ -154,7 +154,7 @@ class CollisionGuard:
     def _before_others(self, seen: Seen, acceleration: float) -> tuple[float, str]:
         """Return the mildest braking that lets the car stay clear of everybody, where what is proposed does not."""
         rows = believed(seen)
-        if not len(rows) or seen.speed_mps < 0.05 and acceleration <= 0:
+        if not len(rows) or (seen.speed_mps < 0.05 and acceleration <= 0):
             return math.inf, ""
         path = seen.path
         scene = (seen.speed_mps, seen.lateral_m, path.points, path.speed_mps, rows)
@@ -170,7 +170,7 @@ class CollisionGuard:
         if self._num_alarms < NUM_ALARMS:
             return math.inf, ""
         reason = "lidar:person ahead" if rows[who, KIND] == PERSON else "lidar:vehicle ahead"
-        for braking in BRAKES_MPS2[BRAKES_MPS2 < acceleration]:
+        for braking in BRAKES_MPS2[acceleration > BRAKES_MPS2]:
             if first_hit(*scene, braking, 99.0, 0.0, 0.0) < 0:
                 return float(braking), reason
         return -MAX_BRAKING_MPS2, reason
