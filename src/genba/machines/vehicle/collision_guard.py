@@ -20,6 +20,7 @@ from genba.machines.vehicle.expert import (
     HALF_LENGTH_M,
     HALF_WIDTH_M,
     MAX_BRAKING_MPS2,
+    TIGHT_MARGIN,
     must_stop,
     pursue,
     pursuit_distance_m,
@@ -170,9 +171,13 @@ class CollisionGuard:
         if self._num_alarms < NUM_ALARMS:
             return math.inf, ""
         reason = "lidar:person ahead" if rows[who, KIND] == PERSON else "lidar:vehicle ahead"
-        for braking in BRAKES_MPS2[acceleration > BRAKES_MPS2]:
+        for braking in BRAKES_MPS2[BRAKES_MPS2 < acceleration]:
             if first_hit(*scene, braking, 99.0, 0.0, 0.0) < 0:
                 return float(braking), reason
+        # No way keeps the whole margin. To stop in the way of who crosses may be the worst: what stays just clear is better.
+        for held in (acceleration, *BRAKES_MPS2[BRAKES_MPS2 < acceleration]):
+            if first_hit(*scene, held, 99.0, 0.0, 0.0, TIGHT_MARGIN) < 0:
+                return (math.inf, "") if held == acceleration else (float(held), reason)
         return -MAX_BRAKING_MPS2, reason
 
     def _towards_route(self, seen: Seen, steering: float) -> float | None:
@@ -194,8 +199,11 @@ def believed(seen: Seen) -> np.ndarray:
 
 
 @numba.njit(cache=True)
-def first_hit(speed, lateral, points, limits, objects, held, held_s, braking, person_braking):
-    """Return the index of the first of ``objects`` that is touched, or -1: ``held`` m/s^2 for ``held_s``, then braking."""
+def first_hit(speed, lateral, points, limits, objects, held, held_s, braking, person_braking, share=1.0):
+    """Return the index of the first of ``objects`` that is touched, or -1: ``held`` m/s^2 for ``held_s``, then braking.
+
+    ``share`` is how much of the margins is kept.
+    """
     for i in range(len(objects)):
         person = objects[i, KIND] == PERSON
         brake = person_braking if person else braking
@@ -218,9 +226,10 @@ def first_hit(speed, lateral, points, limits, objects, held, held_s, braking, pe
             y = points[index, 1] + rest * math.sin(h) + fade * math.cos(h)
             grow = GROWTH_MPS * t
             if person:
-                half_l = half_w = 0.25 + (PERSON_M + grow if objects[i, SPEED] > 0.3 else STANDING_PERSON_M)
+                half_l = half_w = 0.25 + share * (PERSON_M + grow if objects[i, SPEED] > 0.3 else STANDING_PERSON_M)
             else:
-                half_l, half_w = 0.5 * objects[i, LENGTH] + ALONG_M + grow, 0.5 * objects[i, WIDTH] + ACROSS_M
+                half_l = 0.5 * objects[i, LENGTH] + share * (ALONG_M + grow)
+                half_w = 0.5 * objects[i, WIDTH] + share * ACROSS_M
             ox, oy = objects[i, X] + t * objects[i, SPEED] * c, objects[i, Y] + t * objects[i, SPEED] * s
             if not overlap(x, y, h, HALF_LENGTH_M, HALF_WIDTH_M, ox, oy, objects[i, HEADING], half_l, half_w):
                 continue
