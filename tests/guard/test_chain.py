@@ -10,7 +10,7 @@ from genba.guard import for_embodiment
 from genba.spec.action import Action
 from genba.spec.embodiment import Embodiment
 from genba.spec.observation import Observation, observe
-from genba.spec.protocols import Guard
+from genba.spec.protocols import Guard, Verdict
 from genba.spec.streams import dense
 
 
@@ -25,6 +25,23 @@ def test_reasons_add_up_along_the_chain_and_an_expert_needs_few():
     verdict = guard.check(Action(np.array([-99.0], np.float32)), observation)
     assert verdict.reasons == ("force:limit", "force:rate")
     assert verdict.action.continuous[0] == 5.0
+
+
+def test_a_machine_s_own_guard_comes_first_and_its_answer_is_bounded_as_any_other():
+    class Own:
+        def reset(self) -> None:
+            """Nothing is kept."""
+
+        def check(self, action: Action, observation: Observation) -> Verdict:
+            return Verdict(Action(np.array([-99.0], np.float32)), ("own:no",))
+
+    guard = for_embodiment(toy.CART_FACTS, Own())
+    env = toy.Cart()
+    observation = observe(env.embodiment, env.reset(0).samples, 0)
+    verdict = guard.check(Action(np.array([1.0], np.float32)), observation)
+    assert verdict.reasons == ("own:no", "force:limit")
+    # -99 N, boxed to the cart's -10 N
+    assert verdict.action.continuous[0] == -10.0
 
 
 def test_choices_pass_through_a_chain_of_a_machine_without_continuous_actions():

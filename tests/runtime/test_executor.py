@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import toy
 
 from genba.runtime.executor import Executor
-from genba.spec.action import ActionChunk
+from genba.spec.action import Action, ActionChunk
 from genba.spec.observation import Observation
+from genba.spec.protocols import Verdict
 from genba.spec.streams import dense
 from genba.spec.units import MILLISECOND_NS
 
@@ -186,3 +189,37 @@ def test_late_choices_are_never_applied_to_later_rows():
     assert executor.step(observation) is None
     assert executor.step(later) is not None
     assert calls == [0, later.time_ns]
+
+
+def test_policy_and_guard_are_shown_what_the_router_says_each_its_own():
+    class Doubled:
+        """Shows the policy twice the goal and the guard three times."""
+
+        num_resets = 0
+
+        def reset(self):
+            self.num_resets += 1
+
+        def see(self, observation):
+            goal_m = observation.streams["goal"].values[-1, 0]
+            return tuple(
+                dataclasses.replace(observation, streams={**observation.streams, "goal": dense([0], [[k * goal_m]])})
+                for k in (2, 3)
+            )
+
+    class Said:
+        def reset(self):
+            """Nothing is kept."""
+
+        def check(self, action, observation):
+            return Verdict(Action(observation.streams["goal"].values[-1]))
+
+    class Witness(toy.Constant):
+        def act(self, observation):
+            seen.append(observation.streams["goal"].values[-1, 0])
+            return super().act(observation)
+
+    seen, router = [], Doubled()
+    executor = Executor(Witness(1.0), toy.CART_FACTS, guard=Said(), router=router, enforce_deadline=False)
+    action = executor.step(Observation("toy/cart@1", 0, {"goal": dense([0], [[1.5]])}))
+    assert (seen, action.continuous.tolist(), router.num_resets) == ([3.0], [4.5], 1)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from genba.bench.results import Result
-from genba.bench.rollout import roll_out
+from genba.bench.rollout import choose_aids, roll_out
 from genba.bench.worker import find_task, is_policy
 from genba.errors import ConfigError, nearest
 from genba.registry import HELD_OUT_TASKS, MAIN_TASKS
@@ -36,6 +36,8 @@ def measure_conditions(
     episodes: int,
     workers: int = 2,
     enforce_deadline: bool | None = None,
+    guard: bool | None = None,
+    way_round: bool | None = None,
     trust: Path | None = None,
     progress: bool = True,
 ) -> Iterator[tuple[Path, Result]]:
@@ -44,10 +46,11 @@ def measure_conditions(
     Args:
         machine: e.g. ``"vehicle"``.
         policies: names of the tasks' policies, or bundles' folders.
-        out: results go to ``<out>/<task id>/<policy>.json``; a bundle's is called ``model``.
+        out: results go to ``<out>/<task id>/<policy>.json``; a bundle's is called ``model``, with what is left out beside it.
         episodes: of each task's frozen test seeds.
         workers: processes.
         enforce_deadline: whether a late answer is treated as late; None for a bundle's only.
+        guard, way_round: whether the machine's own guard and its way round are on; None for with a bundle only.
         trust: the machine's trust folder, where a bundle acts.
         progress: whether to show how far it is.
 
@@ -66,7 +69,11 @@ def measure_conditions(
                 )
         if not 1 <= episodes <= len(found.test_seeds):
             raise ConfigError(f"{task}: episodes: got {episodes}, expected between 1 and {len(found.test_seeds)}")
-    names = [policy if policy in find_task(tasks[0]).policies else "model" for policy in policies]
+    first = find_task(tasks[0])
+    names = []
+    for policy in policies:
+        aids = choose_aids(first, is_bundle=policy not in first.policies, guard=guard, way_round=way_round)
+        names.append((policy if policy in first.policies else "model") + aids.words().replace(" ", "-"))
     if len(set(names)) != len(names):
         raise ConfigError(f"policies: got {', '.join(policies)}, expected distinct ones and one bundle at most")
     for policy, name in zip(policies, names, strict=True):
@@ -87,6 +94,8 @@ def measure_conditions(
                     workers=workers,
                     keep=seeds[:1],
                     enforce_deadline=enforce_deadline,
+                    guard=guard,
+                    way_round=way_round,
                     trust=trust,
                     progress=progress,
                 )

@@ -49,6 +49,8 @@ def roll_out(
     masked: Sequence[str] = (),
     candidates: int = 1,
     surprise: Surprise = "off",
+    guard: bool | None = None,
+    way_round: bool | None = None,
     trust: Path | str | None = None,
     allow_unchecked: bool = False,
     progress: bool = True,
@@ -69,12 +71,16 @@ def roll_out(
         candidates: chunks that a bundle's policy chooses among by its world model; the result's name says so where more than 1.
         surprise: whether a bundle's world model watches what comes, and whether the machine holds back where it is surprised
             (``"heed"``; the result's name says so).
+        guard: whether the machine's own guard is on, beside the limits of its facts, which always are; None for yes with a
+            bundle where the task has one. What departs from that, the result's name says.
+        way_round: likewise, whether the machine looks for a way round what blocks its route.
         trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
         allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
 
     Raises:
-        ConfigError: neither a policy of the task nor a bundle; seeds that stand twice; or a masked channel that is none.
+        ConfigError: neither a policy of the task nor a bundle; seeds that stand twice; a masked channel that is none; or a
+            guard or way round that the task does not have.
         BundleError: the bundle is damaged or for another machine.
         PassportError, SignatureError: the bundle may not act here, or not any more.
         SimulatorError: an episode raised; task and seed are named.
@@ -87,14 +93,14 @@ def roll_out(
     for channel in masked:
         check_channel(found.embodiment, channel)
     _check_world(found, bundle, masked, candidates, surprise)
-    without = f" without {' and '.join(masked)}" if masked else ""
     planning = f" choosing among {candidates}" if candidates > 1 else ""
     planning += " heeding surprise" if surprise == "heed" else ""
+    aids = choose_aids(found, is_bundle=bundle is not None, guard=guard, way_round=way_round)
     passport = "" if bundle is None else check_passport(found, bundle, trust, allow_unchecked=allow_unchecked)
     job = Job(
         task=task,
         policy=policy,
-        policy_name=name or ("model" if bundle else policy) + without + planning,
+        policy_name=name or ("model" if bundle else policy) + aids.words(masked) + planning,
         keep=frozenset(keep),
         enforce_deadline=bool(bundle) if enforce_deadline is None else enforce_deadline,
         flow_steps=flow_steps,
@@ -102,6 +108,8 @@ def roll_out(
         masked=tuple(masked),
         candidates=candidates,
         surprise=surprise,
+        guard=aids.guard,
+        way_round=aids.way_round,
         trust=str(trust or ""),
     )
     started = time.perf_counter()
@@ -114,6 +122,44 @@ def roll_out(
     ordered = [done[seed] for seed in seeds]
     result = _summarise(found, job, bundle, ordered, workers, time.perf_counter() - started)
     return dataclasses.replace(result, passport=passport)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Aids:
+    """What stands beside a policy: on or off, and whether that is other than usual."""
+
+    guard: bool
+    way_round: bool
+    #: which of them are on or off against what is usual
+    added: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def words(self, masked: Sequence[str] = ()) -> str:
+        """Say in words what is other than usual, to be put behind a policy's name."""
+        words = [("without", (*masked, *self.left_out)), ("with", self.added)]
+        return "".join(f" {word} {' and '.join(names)}" for word, names in words if names)
+
+
+def choose_aids(task: Task, *, is_bundle: bool, guard: bool | None = None, way_round: bool | None = None) -> Aids:
+    """Decide whether a task's guard and way round are on: as asked, else with a bundle only, as nothing else is driven so.
+
+    Raises:
+        ConfigError: one is asked for, or asked away, that the task does not have.
+    """
+    asked = {"guard": guard, "way round": way_round}
+    there = {"guard": task.make_guard is not None, "way round": task.make_router is not None}
+    for name, wanted in asked.items():
+        if wanted is not None and not there[name]:
+            got = "on" if wanted else "off"
+            raise ConfigError(f"{task.id}: {name}: got {got}, expected nothing: this task has no {name} of its own")
+    usual = {name: is_bundle and there[name] for name in asked}
+    chosen = {name: usual[name] if wanted is None else wanted for name, wanted in asked.items()}
+    return Aids(
+        guard=chosen["guard"],
+        way_round=chosen["way round"],
+        added=tuple(name for name in asked if chosen[name] and not usual[name]),
+        left_out=tuple(name for name in asked if usual[name] and not chosen[name]),
+    )
 
 
 def check_passport(task: Task, bundle: Bundle, trust: Path | str | None, *, allow_unchecked: bool = False) -> str:

@@ -25,6 +25,7 @@ from genba import registry
 from genba.bench.masked import Masked
 from genba.bench.perturb import Perturbed
 from genba.errors import PassportError
+from genba.guard import for_embodiment
 from genba.runtime.bundle import Bundle, is_bundle
 from genba.runtime.clearance import Clearance, clear
 from genba.runtime.engine import OnnxEngine
@@ -73,6 +74,9 @@ class Job:
     surprise: Surprise = "off"
     #: channels that the policy is not shown
     masked: tuple[str, ...] = ()
+    #: whether the machine's own guard and its way round are on, where the task has them
+    guard: bool = False
+    way_round: bool = False
     #: what was found of the bundle's passport before, in words, for the record; empty where there is no bundle
     passport: str = ""
     #: a machine's trust folder, which decides whether the bundle may act; empty where nothing is checked
@@ -141,9 +145,12 @@ class Runner:
         actor = Perturbed(policy, self.task.embodiment, job.perturb) if job.perturb else policy
         if job.masked:
             actor = Masked(actor, self.task.embodiment, job.masked)
+        make_guard, make_router = self.task.make_guard, self.task.make_router
         self._executor = Executor(
             actor,
             self.task.embodiment,
+            guard=for_embodiment(self.task.embodiment, make_guard() if job.guard and make_guard else None),
+            router=make_router() if job.way_round and make_router else None,
             enforce_deadline=job.enforce_deadline,
             clearance=self.clearance,
             watch=getattr(policy, "watch", None),

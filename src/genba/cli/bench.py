@@ -22,6 +22,19 @@ from genba.data.vault import Vault
 from genba.errors import ConfigError, RegistryError
 from genba.report.run import write_pictures
 
+GuardOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--guard/--no-guard", help="The machine's own guard, beside its limits; by default with a bundle only."
+    ),
+]
+WayRoundOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--way-round/--no-way-round", help="A way round what blocks the route; by default with a bundle only."
+    ),
+]
+
 
 class _RunFirst(DefaultCommand):
     """``genba bench TASK --policy POLICY`` means ``genba bench run TASK --policy POLICY``."""
@@ -61,6 +74,8 @@ def run(
             help="Whether a bundle's world model watches what comes, and whether the machine holds back then."
         ),
     ] = "off",
+    guard: GuardOption = None,
+    way_round: WayRoundOption = None,
     name: Annotated[str | None, typer.Option(help="What the result calls the policy; by default its own name.")] = None,
     pictures: Annotated[Path | None, typer.Option(help="Draw the first episode into this folder.")] = None,
     trust: TrustOption = None,
@@ -82,6 +97,8 @@ def run(
         masked=mask_channel or (),
         candidates=candidates,
         surprise=surprise,
+        guard=guard,
+        way_round=way_round,
         trust=trust,
     )
     if out is not None:
@@ -151,6 +168,8 @@ def conditions(
         bool | None,
         typer.Option("--deadline/--no-deadline", help="Treat late answers as late; by default with a bundle only."),
     ] = None,
+    guard: GuardOption = None,
+    way_round: WayRoundOption = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Draw each first episode into this run's folder, for 'genba report RUN_DIR'.")
     ] = None,
@@ -158,7 +177,15 @@ def conditions(
 ) -> None:
     """Measure policies on a machine's main task and on every condition that training never shows."""
     measured = measure_conditions(
-        machine, policy, out, episodes=episodes, workers=workers, enforce_deadline=deadline, trust=trust
+        machine,
+        policy,
+        out,
+        episodes=episodes,
+        workers=workers,
+        enforce_deadline=deadline,
+        guard=guard,
+        way_round=way_round,
+        trust=trust,
     )
     for path, result in measured:
         Console().print(f"{path}: success {result.success}", highlight=False, soft_wrap=True)

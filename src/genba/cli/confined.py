@@ -63,8 +63,9 @@ COMMANDS: dict[str, str] = {
     "bundle check": "PATH<",
     "bundle show": "PATH<",
     "bench run": "TASK --policy< --episodes --workers --out^ --flow-steps --deadline! --no-deadline! --mask-channel --candidates "
-    "--surprise --name --pictures>",
-    "bench conditions": "MACHINE --policy< --out> --episodes --workers --deadline! --no-deadline! --pictures>",
+    "--surprise --guard! --no-guard! --way-round! --no-way-round! --name --pictures>",
+    "bench conditions": "MACHINE --policy< --out> --episodes --workers --deadline! --no-deadline! --guard! --no-guard! "
+    "--way-round! --no-way-round! --pictures>",
     "bench collect": "TASK --vault> --policy< --episodes --first-seed --labeller --perturb --workers --owner --dataset --site "
     "--jurisdiction --agreement",
     "bench list": "",

@@ -62,6 +62,8 @@ def watch(
         record_as="watch",
         keep=frozenset([seed]),
         enforce_deadline=bool(bundle),
+        guard=bool(bundle),
+        way_round=bool(bundle),
         trust=str(trust or ""),
     )
     viewer, port = (None, 0) if save else start_viewer()

@@ -33,10 +33,12 @@ class GuardChain:
         return Verdict(action, reasons)
 
 
-def for_embodiment(embodiment: Embodiment) -> Guard:
-    """Return the guard that an embodiment's facts ask for.
+def for_embodiment(embodiment: Embodiment, own: Guard | None = None) -> Guard:
+    """Return the guard that an embodiment's facts ask for, after the machine's ``own`` where it has one.
 
-    Limits come last, so that no other guard's answer escapes them.
+    Limits come last, so that no other guard's answer escapes them. The machine's own comes first: what it says by its senses
+    does not count where those are stale.
     """
     limits = LimitGuard(embodiment)
-    return GuardChain([StalenessGuard(embodiment, limits=limits), ChoiceGuard(embodiment), limits])
+    first = [] if own is None else [own]
+    return GuardChain([*first, StalenessGuard(embodiment, limits=limits), ChoiceGuard(embodiment), limits])

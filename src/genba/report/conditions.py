@@ -61,12 +61,15 @@ SHEETS = {
         nominal="vehicle/intersection@1",
         columns={
             "model": ("model",),
+            "model without guard": ("model without guard",),
+            "model without way round": ("model without way round",),
             "lidar gap (same sensors)": ("lidar_gap",),
+            "lidar gap, with way round": ("lidar_gap with way round",),
             "lidar idm (same sensors)": ("lidar_idm",),
             "gap (true state of whom the LiDAR sees)": ("gap",),
             "oracle (true state of all, may leave its lane)": ("oracle",),
         },
-        detailed=("model", "lidar gap (same sensors)", "lidar idm (same sensors)"),
+        detailed=("model", "model without guard", "lidar gap (same sensors)", "lidar idm (same sensors)"),
         detail=(
             "at_fault",
             "not_at_fault",

@@ -23,7 +23,7 @@ from genba.runtime.surprise import SurpriseWatch
 from genba.spec.action import Action, ActionChunk
 from genba.spec.embodiment import Embodiment
 from genba.spec.observation import Observation
-from genba.spec.protocols import Guard, Policy
+from genba.spec.protocols import Guard, Policy, Router
 from genba.spec.units import to_ns
 
 
@@ -42,6 +42,7 @@ class Executor:
         policy: what proposes; where it has a true ``anytime``, its ``act`` is given the deadline.
         embodiment: the facts of the machine.
         guard: what says no; None for the one that the embodiment's facts ask for.
+        router: what may show policy and guard another route; None for the route as it comes.
         enforce_deadline: whether a late answer is treated as late. Misses are counted either way; without enforcement
             the machine waits, which only a simulator does.
         clearance: whether the policy may still act; None where that was not checked.
@@ -56,6 +57,7 @@ class Executor:
         embodiment: Embodiment,
         *,
         guard: Guard | None = None,
+        router: Router | None = None,
         enforce_deadline: bool = True,
         clearance: Clearance | None = None,
         watch: SurpriseWatch | None = None,
@@ -66,6 +68,7 @@ class Executor:
         self.watch = watch
         self.embodiment = embodiment
         self.guard = for_embodiment(embodiment) if guard is None else guard
+        self.router = router
         self.enforce_deadline = enforce_deadline
         self._clock = clock
         self._anytime = bool(getattr(policy, "anytime", False))
@@ -77,6 +80,8 @@ class Executor:
         self.guard.reset()
         if self.watch is not None:
             self.watch.reset()
+        if self.router is not None:
+            self.router.reset()
         self.log = ControlLog()
         self._chunk: ActionChunk | None = None
         self._late: _Late | None = None
@@ -91,15 +96,16 @@ class Executor:
         """
         arrived = self._clock() if arrived is None else arrived
         self.log.num_steps += 1
+        shown, watched = (observation, observation) if self.router is None else self.router.see(observation)
         if self.watch is not None:
-            self.log.surprises.append(self.watch.see(observation))
+            self.log.surprises.append(self.watch.see(shown))
         if self.clearance is not None and (refusal := self.clearance.refusal):
             self.log.refusals[refusal] += 1
             self._chunk = self._late = None
         else:
             self._adopt_late(observation.time_ns)
             if self._late is None and self._is_due(observation.time_ns):
-                self._decide(observation, arrived)
+                self._decide(shown, arrived)
         proposed = self._proposed(observation.time_ns)
         if proposed is None:
             self.log.num_fallbacks += 1
@@ -107,10 +113,10 @@ class Executor:
                 return None
             proposed = Action(fault_action(self.embodiment, observation, self._last))
         if self.watch is not None:
-            eased = self.watch.ease(proposed, observation)
+            eased = self.watch.ease(proposed, shown)
             self.log.num_eased += eased is not proposed
             proposed = eased
-        verdict = self.guard.check(proposed, observation)
+        verdict = self.guard.check(proposed, watched)
         if verdict.reasons:
             self.log.num_guarded += 1
             self.log.interventions.update(verdict.reasons)

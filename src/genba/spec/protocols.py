@@ -108,6 +108,19 @@ class Guard(Protocol):
 
 
 @runtime_checkable
+class Router(Protocol):
+    """What may replace the route in what a machine sees, before policy and guard see it; the record keeps what came."""
+
+    def reset(self) -> None:
+        """Forget the way round."""
+        ...
+
+    def see(self, observation: Observation) -> tuple[Observation, Observation]:
+        """Return what the policy is shown and what the guard is: with the route to follow, and the guard all that was sensed."""
+        ...
+
+
+@runtime_checkable
 class Reader(Protocol):
     """Reads one foreign log format into episodes."""
 

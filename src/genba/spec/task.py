@@ -10,7 +10,7 @@ import numpy as np
 
 from genba.spec.caution import Caution
 from genba.spec.embodiment import Embodiment
-from genba.spec.protocols import Env, Policy
+from genba.spec.protocols import Env, Guard, Policy, Router
 
 #: what a world model foretells of several action chunks (``runtime.planning.roll_forward``), and their actions
 #: ``[candidate, chunk, dimension]`` -> how good each is, float64 ``[candidate]``
@@ -74,6 +74,10 @@ class Task:
     caution: Caution | None = None
     #: what a policy that plans tries to reach; None where nobody wrote it down
     objective: Objective | None = None
+    #: makes the machine's own guard, which comes before the limits of its facts; None where there is none
+    make_guard: Callable[[], Guard] | None = None
+    #: makes what finds the machine a way round what blocks its route; None where there is none
+    make_router: Callable[[], Router] | None = None
 
     def __post_init__(self) -> None:
         assert set(self.baselines) <= set(self.policies) and self.expert in self.policies, self.id

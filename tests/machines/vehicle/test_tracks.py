@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from genba.machines.vehicle.lidar import MOUNT_Z_M, sweep
-from genba.machines.vehicle.lidar_planner import LidarPlanner, path_ahead
+from genba.machines.vehicle.lidar_planner import LidarPlanner
+from genba.machines.vehicle.perception import path_ahead
 from genba.machines.vehicle.simulator import VehicleEnv
 from genba.machines.vehicle.tracks import HIDDEN_S, SILENT_S, Tracker, filled_out, find_boxes
 from genba.machines.vehicle.traffic_process import CAR, PERSON

@@ -18,7 +18,7 @@ from genba.machines.vehicle.conditions import STANDING_ID
 from genba.machines.vehicle.expert import plan_acceleration, steer
 from genba.machines.vehicle.geometry import corners, distance_to_segments, overlap
 from genba.machines.vehicle.network import LANE_WIDTH_M, SHOULDER_M, Road, load_road
-from genba.machines.vehicle.path import SPACING_M, RoutePath
+from genba.machines.vehicle.path import SPACING_M, RoutePath, blend, shifted, span
 from genba.machines.vehicle.simulator import VehicleEnv, World
 from genba.machines.vehicle.traffic import HEADING, ID, KIND, LENGTH, SPEED, WIDTH, X, Y
 from genba.machines.vehicle.traffic_process import PERSON
@@ -80,7 +80,7 @@ class Oracle:
         objects = world.objects[stands]
         since = {int(row[ID]): self._stood_since_ns.get(int(row[ID]), time_ns) for row in objects}
         self._stood_since_ns = since
-        spans = [_span(world.path, row) for row in objects]
+        spans = [span(world.path, row) for row in objects]
         on_route = [i for i, (_, stop_m, near_m) in enumerate(spans) if stop_m > world.along_m and near_m < 1.2]
         chosen = [i for i in on_route if objects[i, ID] == STANDING_ID]
         for i in sorted(on_route, key=lambda i: -spans[i][0]):
@@ -98,54 +98,32 @@ class Oracle:
         return objects[chosen], objects[near]
 
 
-def _span(path: RoutePath, row: np.ndarray) -> tuple[float, float, float]:
-    """Return where along the path a body begins and ends, and how far its nearest corner is from the path."""
-    points = corners(row[X], row[Y], row[HEADING], row[LENGTH] / 2, row[WIDTH] / 2)
-    index = int(np.argmin((path.points[:, 0] - row[X]) ** 2 + (path.points[:, 1] - row[Y]) ** 2))
-    along, lateral = zip(*(path.project(x, y, index * SPACING_M) for x, y in points), strict=True)
-    near_m = 0.0 if min(lateral) <= 0.0 <= max(lateral) else min(abs(value) for value in lateral)
-    return min(along), max(along), near_m
-
-
 def bend(world: World, on_route: np.ndarray, near: np.ndarray, road: Road) -> RoutePath | None:
     """Return the route bent the least around those ``on_route`` and clear of all who are ``near``; None where there is none.
 
     The lane beside in the same direction is tried before the oncoming one.
     """
     path = world.path
-    spans = [_span(path, row) for row in on_route]
+    spans = [span(path, row) for row in on_route]
     # The rear axle swings out before the front reaches the first and back in once the rear has passed the last.
     out_m = min(start for start, _, _ in spans) - bicycle.FRONT_M - ROOM_ALONG_M
     back_m = max(stop for _, stop, _ in spans) + bicycle.REAR_OVERHANG_M + ROOM_ALONG_M
     along = np.arange(len(path.points)) * SPACING_M
     begin_m = max(out_m - SWING_M, world.along_m)
-    swung_out = _smooth((along - begin_m) / max(out_m - begin_m, 0.5 * SWING_M))
-    swung_in = _smooth((back_m + SWING_M - along) / SWING_M)
+    swung_out = blend((along - begin_m) / max(out_m - begin_m, 0.5 * SWING_M))
+    swung_in = blend((back_m + SWING_M - along) / SWING_M)
     lane = next(lane for (_, lane), known in road.paths.items() if np.array_equal(known.points, path.points))
     own = -1.0 if lane == 2 else 1.0  # the inner lane has its neighbour on the right
     for room_m in (WIDE_M, NARROW_M):
         for side in (own, -own):
             for size_m in SHIFTS_M:
                 left_m = (world.lateral_m + (side * size_m - world.lateral_m) * swung_out) * swung_in
-                points = _shifted(path.points, left_m)
+                points = shifted(path.points, left_m)
                 speed_mps = np.where(np.abs(left_m) > 0.1, np.minimum(path.speed_mps, SPEED_MPS), path.speed_mps)
                 bent = dataclasses.replace(path, points=points, speed_mps=speed_mps)
                 if _is_clear(bent, world, near, room_m, road):
                     return bent
     return None
-
-
-def _smooth(share: np.ndarray) -> np.ndarray:
-    """Return 0 below 0 and 1 above 1, with a flat start and end between."""
-    share = np.clip(share, 0.0, 1.0)
-    return share * share * (3.0 - 2.0 * share)
-
-
-def _shifted(points: np.ndarray, left_m: np.ndarray) -> np.ndarray:
-    x = points[:, 0] - left_m * np.sin(points[:, 2])
-    y = points[:, 1] + left_m * np.cos(points[:, 2])
-    heading = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
-    return np.stack([x, y, heading, np.gradient(heading) / SPACING_M], axis=1)
 
 
 def _is_clear(path: RoutePath, world: World, near: np.ndarray, room_m: float, road: Road) -> bool:

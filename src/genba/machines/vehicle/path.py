@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genba.machines.vehicle.bicycle import GRAVITY_MPS2, MU
+from genba.machines.vehicle.geometry import corners
 
 #: distance between the points of a path
 SPACING_M = 0.5
@@ -81,3 +82,32 @@ def make_path(line: np.ndarray, *, stop_m: float, goal_m: float) -> RoutePath:
     for i in range(len(speed) - 2, -1, -1):
         speed[i] = min(speed[i], math.sqrt(speed[i + 1] ** 2 + 2 * CURVE_BRAKING_MPS2 * SPACING_M))
     return RoutePath(points=np.stack([x, y, heading, curvature], axis=1), speed_mps=speed, stop_m=stop_m, goal_m=goal_m)
+
+
+def blend(share: np.ndarray) -> np.ndarray:
+    """Return 0 below 0 and 1 above 1, with a flat start and end between."""
+    share = np.clip(share, 0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
+
+
+def shifted(points: np.ndarray, left_m: np.ndarray) -> np.ndarray:
+    """Return a path's points ``[points, 4]``, each moved to the left of the path by ``left_m`` ``[points]``."""
+    x = points[:, 0] - left_m * np.sin(points[:, 2])
+    y = points[:, 1] + left_m * np.cos(points[:, 2])
+    heading = np.unwrap(np.arctan2(np.gradient(y), np.gradient(x)))
+    return np.stack([x, y, heading, np.gradient(heading) / SPACING_M], axis=1)
+
+
+def span(path: RoutePath, row: np.ndarray) -> tuple[float, float, float]:
+    """Return where along a path a body begins and ends, and how far its nearest corner is from the path.
+
+    Args:
+        path: the path.
+        row: the body, ``[8]`` in the columns of ``traffic``.
+    """
+    x, y, heading, _, length_m, width_m = row[2:]
+    points = corners(x, y, heading, length_m / 2, width_m / 2)
+    index = int(np.argmin((path.points[:, 0] - x) ** 2 + (path.points[:, 1] - y) ** 2))
+    along, lateral = zip(*(path.project(px, py, index * SPACING_M) for px, py in points), strict=True)
+    near_m = 0.0 if min(lateral) <= 0.0 <= max(lateral) else min(abs(value) for value in lateral)
+    return min(along), max(along), near_m

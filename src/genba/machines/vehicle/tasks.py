@@ -13,6 +13,7 @@ from pathlib import Path
 from genba.config import read_toml
 from genba.machines.vehicle.baselines import ConstantSpeed, idm
 from genba.machines.vehicle.city import CityEnv
+from genba.machines.vehicle.collision_guard import CollisionGuard
 from genba.machines.vehicle.commonroad import read_recording
 from genba.machines.vehicle.conditions import CONDITIONS, Condition
 from genba.machines.vehicle.expert import GapExpert
@@ -24,6 +25,7 @@ from genba.machines.vehicle.recorded import RecordedEnv, num_steps
 from genba.machines.vehicle.simulator import MAX_STEPS, VehicleEnv
 from genba.machines.vehicle.varied import vary
 from genba.machines.vehicle.verifier import METRICS, verify
+from genba.machines.vehicle.way_round import WayRound
 from genba.spec.caution import Caution
 from genba.spec.embodiment import load_embodiment
 from genba.spec.task import Task
@@ -53,6 +55,8 @@ INTERSECTION = Task(
     max_steps=MAX_STEPS,
     caution=read_toml(Path(__file__).with_name("caution.toml"), Caution),
     objective=objective,
+    make_guard=CollisionGuard,
+    make_router=WayRound,
 )
 
 VARIED = replace(

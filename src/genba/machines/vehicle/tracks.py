@@ -35,6 +35,8 @@ GATE_M = 2.2
 HIDDEN_S, SILENT_S = 0.6, 2.2
 #: slower than this, somebody stands; sweeps until a speed is believed
 STANDING_MPS, NUM_BELIEVED = 0.7, 3
+#: whoever stays within this distance of a place stands there, however its box is fitted
+STOOD_M = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +51,9 @@ class Track:
     is_wall: bool
     time_ns: int
     seen_ns: int
+    #: since when it has not left a place, and that place
+    stood_ns: int
+    place_m: tuple[float, float]
     num_seen: int = 1
     #: variances of place and speed and what they have in common, the same along x and y
     place: float = MIDDLE_M**2
@@ -131,7 +136,9 @@ class Tracker:
         for i in sorted(free):
             x, y, axis, length_m, width_m, is_wall, *_ = boxes[i]
             state = np.array([x, y, 0.0, 0.0])
-            self._tracks.append(Track(self._next_id, state, length_m, width_m, axis, bool(is_wall), time_ns, time_ns))
+            self._tracks.append(
+                Track(self._next_id, state, length_m, width_m, axis, bool(is_wall), time_ns, time_ns, time_ns, (x, y))
+            )
             self._next_id += 1
         self._tracks = [track for track in self._tracks if time_ns - track.seen_ns <= HIDDEN_S * 1e9]
 
@@ -141,6 +148,14 @@ class Tracker:
             return np.zeros((0, NUM_COLUMNS))
         rows = [track.row(time_ns) for track in self._tracks]
         return np.stack(rows) if rows else np.zeros((0, NUM_COLUMNS))
+
+    def num_seen(self, time_ns: int) -> np.ndarray:
+        """Return how many sweeps have shown each of ``rows``, int64 ``[objects]``."""
+        return np.array([track.num_seen for track in self._tracks[: len(self.rows(time_ns))]], np.int64)
+
+    def stood_s(self, time_ns: int) -> np.ndarray:
+        """Return for how long each of ``rows`` has not moved, float64 ``[objects]``."""
+        return np.array([(time_ns - track.stood_ns) / 1e9 for track in self._tracks[: len(self.rows(time_ns))]])
 
     def age_s(self, time_ns: int) -> float:
         """Return how old the newest sweep is; infinite before the first."""
@@ -159,6 +174,8 @@ class Tracker:
         track.length_m, track.width_m = length_m, width_m
         track.seen_ns = time_ns
         track.num_seen += 1
+        if math.hypot(x - track.place_m[0], y - track.place_m[1]) > STOOD_M:
+            track.stood_ns, track.place_m = time_ns, (x, y)
 
 
 def find_boxes(points: np.ndarray, sensor: np.ndarray) -> np.ndarray:
