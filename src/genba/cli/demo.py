@@ -46,7 +46,7 @@ console = Console(stderr=True)
 class Share:
     """How much of one task the demo does."""
 
-    #: demonstrations by the expert
+    #: demonstrations, labelled by the expert
     demonstrations: int
     #: episodes per round in which the model acts and the expert says what it should have done (DAgger)
     corrections: int
@@ -56,8 +56,10 @@ class Share:
     batch: int
     #: policies measured beside the model
     compared: tuple[str, ...]
-    #: noise on what the expert executes in a demonstration, as a share of each action's range
+    #: noise on what is executed in a demonstration, as a share of each action's range
     perturb: float = 0.0
+    #: who acts in a demonstration while the expert labels; empty for the expert itself
+    driver: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +105,8 @@ FULL = Plan(
             corrections=0,
             episodes=30,
             batch=2,
+            # Where the expert acts, the plan that stands is its own from the second step on, and copying it is all there is to learn.
+            driver="atc",
             compared=("right_shift", "fifo", "edd", "wspt", "atc", "atc_best_of_20", "search_in_deadline"),
         ),
     },
@@ -131,7 +135,9 @@ QUICK = Plan(
         "vehicle/intersection@1": Share(
             demonstrations=3, corrections=1, episodes=2, batch=8, compared=("constant_speed",)
         ),
-        "factory/shortage@1": Share(demonstrations=3, corrections=0, episodes=2, batch=2, compared=("edd",)),
+        "factory/shortage@1": Share(
+            demonstrations=3, corrections=0, episodes=2, batch=2, driver="atc", compared=("edd",)
+        ),
     },
     cut_short=("This is the quick demo: a few episodes and train steps that show the way, not what a model can do.",),
 )
@@ -222,13 +228,13 @@ class _Run:
         return sum(stage.wall_s for stage in self.record.stages)
 
     def collect_demonstrations(self) -> str:
-        """Let every expert drive."""
+        """Let every expert label what it would do, where it acts itself or another policy does."""
         said = []
         for task_id, share in self.plan.shares.items():
             expert = self.tasks[task_id].expert
             # The expert labels every control step, also those where no decision is due or where noise led it astray.
             seeds = range(share.demonstrations)
-            done = self._collect(task_id, expert, seeds, labeller=expert, perturb=share.perturb)
+            done = self._collect(task_id, share.driver or expert, seeds, labeller=expert, perturb=share.perturb)
             said.append(f"{done} {task_id}")
         return "demonstrations: " + ", ".join(said)
 
