@@ -10,7 +10,7 @@ import pytest
 
 from genba.errors import VerificationError
 from genba.machines.factory.anytime import AnytimeScheduler
-from genba.machines.factory.decoder import ATC, as_decision, run_plan, run_rule
+from genba.machines.factory.decoder import ATC, as_decision, decode, run_plan, run_rule
 from genba.machines.factory.feasibility import fault
 from genba.machines.factory.generator import generate
 from genba.machines.factory.problem import Schedule, Situation, situation_at
