@@ -21,7 +21,7 @@ from genba.bench.metrics import mean_interval
 from genba.bench.results import commit, hardware
 from genba.machines.factory import baselines
 from genba.machines.factory.anytime import AnytimeScheduler
-from genba.machines.factory.decoder import decode, run_plan
+from genba.machines.factory.decoder import decode, run_plan, variants
 from genba.machines.factory.features import channels
 from genba.machines.factory.local_search import LocalSearch
 from genba.machines.factory.problem import Schedule, Situation, merge, situation_at
@@ -81,6 +81,17 @@ def ways(env: FactoryEnv, bundle: Path | None, size: str, budgets_s: list[float]
             start_s, line, _ = decode(situation, *propose(situation))
             return merge(situation, env.plan, start_s, line)
 
+        def sampled() -> Schedule:
+            began_s, situation = time.thread_time(), env.situation()
+            sequence, line = propose(situation)
+            least, slowest_s = decode(situation, sequence, line), 0.0
+            varied = variants(situation, sequence, line, seed=0)
+            # a decoding that would not end in time is not begun
+            while (at_s := time.thread_time()) + slowest_s < began_s + 0.98 * DECISION_S[size]:
+                least = min(least, next(varied), key=lambda found: found[2])
+                slowest_s = max(slowest_s, time.thread_time() - at_s)
+            return merge(situation, env.plan, *least[:2])
+
         def within(deadline_s: float) -> Callable[[], Schedule]:
             # learns in the first call what a network takes, as a plant's scheduler would
             def run() -> Schedule:
@@ -90,6 +101,7 @@ def ways(env: FactoryEnv, bundle: Path | None, size: str, budgets_s: list[float]
             return run
 
         found["model"] = greedy
+        found["model_sampled"] = sampled
         for budget_s in sorted({DECISION_S[size], *budgets_s}):
             found[f"model_with_search_{budget_s:g}s"] = within(budget_s)
     return found
@@ -150,11 +162,14 @@ def main() -> None:
             took_s = time.thread_time() - began_s
             rows[name].append((judged_s(env, frozen=not name.startswith(CLAIRVOYANT)), took_s))
     best = np.array([cost for cost, _ in rows["atc_best_of_20"]])
+    bundle = Bundle.read(given.bundle, env.embodiment) if given.bundle else None
     result = {
         "size": given.size,
         "scenario": given.scenario,
         "seeds": [given.first, given.first + given.seeds],
-        "bundle": Bundle.read(given.bundle, env.embodiment).weights_digest if given.bundle else "",
+        "bundle": bundle.weights_digest if bundle else "",
+        # one embodiment: a specialist
+        "trained_on": bundle.provenance["trained_jointly_on"] if bundle else [],
         "commit": commit(),
         "hardware": hardware(),
         "policies": {},

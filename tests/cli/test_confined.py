@@ -66,6 +66,7 @@ def test_every_command_stands_in_the_table_with_every_word_of_it():
         "trust contribution",
         "factory anomalies",
         "factory run",
+        "factory what-if",
         "factory record",
     }
     known = {n: one for n, one in commands().items() if n.partition(" ")[0] not in UNCONFINED or n in COMMANDS}
@@ -110,6 +111,10 @@ def test_every_command_stands_in_the_table_with_every_word_of_it():
         (
             "factory run --floor mqtt://h/g/n --journal j --policy atc",
             [("@", "mqtt://h/g/n"), ("^", "j"), ("<", "atc")],
+        ),
+        (
+            "factory what-if --floor=opc.tcp://h:1 --event e.json --write --page out/p.html",
+            [("@", "opc.tcp://h:1"), ("<", "e.json"), ("^", "out/p.html")],
         ),
         ("factory record --floor opc.tcp://h:1 --vault v", [("@", "opc.tcp://h:1"), (">", "v")]),
     ],

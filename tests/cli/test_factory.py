@@ -135,11 +135,16 @@ def test_under_a_trust_folder_a_floor_is_recorded_and_run_confined_at_an_endpoin
     subprocess.run([*command, "report", *floor, "--breakdown", "line-1=12h"], check=True)
     assert run.wait(timeout=240) == 0, (tmp_path / "process-1.txt").read_text()
     assert [json.loads(line)["version"] for line in plans.read_text().splitlines()] == [1]
-    # Both were confined, reached the floor and nothing else, and the ledger has their logs.
+    asking = [*command, "what-if", *floor, "--policy", "atc", "--breakdown", "line-2=12h", "--write"]
+    told = subprocess.run([*asking, "--trust", str(trust.path)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "plan accepted, version 2" in told.stdout
+    # All were confined, reached the floor and nothing else, and the ledger has their logs.
     kept = [one.body for one in read_entries(trust.path / "ledger") if one.kind == "egress"]
     assert [(one["command"], one["is_enforced"], one["status"]) for one in kept] == [
         ("factory record", True, 0),
         ("factory run", True, 0),
+        ("factory what-if", True, 0),
     ]
     for one in kept:
         tried = {

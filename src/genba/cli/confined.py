@@ -71,6 +71,7 @@ COMMANDS: dict[str, str] = {
     "bench list": "",
     "factory anomalies": "FOLDER< --seeds --steps --unmarked! --out^",
     "factory run": "--floor@ --journal^ --policy< --deadline --plans --out^",
+    "factory what-if": "--floor@ --size --seed --delay --breakdown --rush --event< --policy< --deadline --show --page^ --open! --write!",
     "factory record": "--floor@ --vault> --seconds --episode-seconds --owner --dataset --site --jurisdiction --agreement",
     "machine watch": "TASK --policy< --seed --save^ --speed",
     "report page": "RUN_DIR> --out^ --open!",
@@ -89,7 +90,15 @@ UNCONFINED = ("trust", "audit", "plan", "factory")
 #: nouns with a command that need not be said (``default_command``)
 _DEFAULTS = {"bench": "run", "report": "page"}
 #: commands that a machine runs by a small folder of its own
-_ON_MACHINES = ("bench run", "bench conditions", "factory run", "machine watch", "bundle check", "bundle show")
+_ON_MACHINES = (
+    "bench run",
+    "bench conditions",
+    "factory run",
+    "factory what-if",
+    "machine watch",
+    "bundle check",
+    "bundle show",
+)
 #: what torchrun tells its ranks
 _TORCHRUN = "TORCHELASTIC_RUN_ID"
 #: what an option has where it is not given
@@ -252,6 +261,9 @@ def words_of(arguments: Sequence[str]) -> Words | None:
             rest, verb = ["", *rest], _DEFAULTS[noun]
         name, rest = f"{noun} {verb}", rest[1:]
     if not COMMANDS.get(name):
+        return None
+    if name == "factory what-if" and not any(word.partition("=")[0] == "--floor" for word in rest):
+        # A drawn instance is nobody's.
         return None
     places, meant = [], {}
     for word in COMMANDS[name].split():

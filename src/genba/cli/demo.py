@@ -47,7 +47,7 @@ console = Console(stderr=True)
 class Share:
     """How much of one task the demo does."""
 
-    #: demonstrations by the expert
+    #: demonstrations, labelled by the expert
     demonstrations: int
     #: episodes per round in which the model acts and the expert says what it should have done (DAgger)
     corrections: int

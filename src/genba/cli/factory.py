@@ -213,8 +213,8 @@ def what_if_command(
         if page is not None:
             write_gantt(page, found.before, found.after, title=found.title)
             Console().print(f"{page}", highlight=False, soft_wrap=True)
-            if open_page:
-                webbrowser.open(page.resolve().as_uri())
+            if open_page and not webbrowser.open(page.resolve().as_uri()):
+                Console().print("no browser was found to open it, or none may be started here", highlight=False)
         return found
 
     async def ask_floor(to: SensingFloor) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from genba.errors import VerificationError
 from genba.machines.factory.anytime import AnytimeScheduler
-from genba.machines.factory.decoder import ATC, as_decision, run_plan, run_rule
+from genba.machines.factory.decoder import ATC, as_decision, decode, run_plan, run_rule
 from genba.machines.factory.feasibility import fault
 from genba.machines.factory.generator import generate
 from genba.machines.factory.problem import Schedule, Situation, situation_at
@@ -76,18 +76,28 @@ def test_a_proposal_is_taken_where_it_is_better() -> None:
 
 
 def test_a_search_begins_at_the_proposal_even_where_a_rule_costs_less_and_never_ends_dearer_than_the_rule() -> None:
-    """Soft scores without any information cost more than a rule: what is searched from them is still never put in force dearer."""
+    """What is due last first, each order on its slowest line: what is searched from it is still never put in force dearer."""
 
     def propose(situation: Situation) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros(len(situation.orders)), np.zeros(situation.processing_time_s.shape)
+        return as_decision(-situation.due_s, situation.processing_time_s.argmax(1), SMALL.num_lines)
 
     scheduler = AnytimeScheduler(NOMINAL, clock=ticking(0.0001))
     after = scheduler.decide(EVENT, 0.02, propose)
     names = [stage.name for stage in scheduler.stages]
-    assert names == ["right shift", "rules", "proposal", "varied", "search"]
+    assert names == ["right shift", "rules", "proposal", "search"]
     assert cost_of(after) <= scheduler.stages[1].cost_s
     assert scheduler._proposed is not None
     assert scheduler._proposed[2] > scheduler.stages[1].cost_s
+
+
+def test_soft_scores_are_decoded_varied_as_well_and_the_cheapest_is_searched_from() -> None:
+    scores = np.zeros(len(EVENT.orders)), np.zeros(EVENT.processing_time_s.shape)
+    scheduler = AnytimeScheduler(NOMINAL, clock=ticking(0.0001))
+    scheduler.decide(EVENT, 0.02, lambda _: scores)
+    names = [stage.name for stage in scheduler.stages]
+    assert names == ["right shift", "rules", "proposal", "varied", "search"]
+    assert scheduler._proposed is not None
+    assert scheduler._proposed[2] < decode(EVENT, *scores)[2]
 
 
 @pytest.mark.parametrize("rows", [0, 3])

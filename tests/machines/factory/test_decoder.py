@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from genba.machines.factory.decoder import (
     ATC,
     EDD,
     FIFO,
+    TEMPERINGS,
     WSPT,
     as_decision,
     decode,
@@ -19,9 +22,11 @@ from genba.machines.factory.decoder import (
     run_rule,
     run_scores,
     sample_decode,
+    variants,
 )
 from genba.machines.factory.generator import generate
 from genba.machines.factory.problem import Problem, Schedule, Situation, merge, situation_at
+from genba.machines.factory.search import best_of_atc
 from genba.machines.factory.verifier import check
 
 SMALL, NOMINAL = generate(3, "5x50")
@@ -132,6 +137,27 @@ def test_sampled_decode_is_never_worse_than_the_scores_as_they_are() -> None:
     rng = np.random.default_rng(1)
     sequence, line = rng.normal(size=len(EVENT.orders)), rng.normal(size=EVENT.processing_time_s.shape)
     assert sample_decode(EVENT, sequence, line, num_samples=8, seed=0)[2] <= decode(EVENT, sequence, line)[2]
+
+
+def test_a_plan_is_run_as_given_however_often_scores_would_be_decoded() -> None:
+    decision = as_decision(*run_rule(EVENT, EDD)[:2], SMALL.num_lines)
+    once, often = (sample_decode(EVENT, *decision, num_samples=count, seed=0) for count in (1, 64))
+    assert (once[0] == often[0]).all()
+    assert (once[1] == often[1]).all()
+    # which is not because nothing cheaper could have been found
+    assert once[2] > best_of_atc(EVENT)[2]
+
+
+def test_variants_repeat_with_their_seed_and_differ_with_another() -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.normal(size=len(EVENT.orders)), rng.normal(size=EVENT.processing_time_s.shape)
+    first, again, other = (
+        [cost for *_, cost in itertools.islice(variants(EVENT, *scores, seed=seed), 20)] for seed in (0, 0, 1)
+    )
+    assert first == again
+    # what is tried first draws nothing
+    assert first[: len(TEMPERINGS)] == other[: len(TEMPERINGS)]
+    assert first != other
 
 
 def test_the_reported_cost_is_the_schedules() -> None:

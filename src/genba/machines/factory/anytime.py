@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genba.errors import SpecError, VerificationError
-from genba.machines.factory.decoder import ATC, decode, run_plan, run_rule, variants
+from genba.machines.factory.decoder import ATC, decode, is_plan, run_plan, run_rule, variants
 from genba.machines.factory.feasibility import fault
 from genba.machines.factory.local_search import COLD, HOT, LocalSearch
 from genba.machines.factory.problem import Schedule, Situation, merge
@@ -129,7 +129,7 @@ class AnytimeScheduler:
             return
         self._proposed = plan
         self._offer("proposal", [plan])
-        if (np.isfinite(line).sum(1) > 1).any():
+        if not is_plan(line):
             until_s = self._clock() + VARY_SHARE * (self._end_s - self._began_s)
             varied = variants(self._situation, sequence, line, seed=self._seed)
             self._proposed = min([plan, *self._while_time("varied", varied, until_s)], key=lambda found: found[2])

@@ -187,7 +187,7 @@ def find_bend(seen: Seen) -> Bend | None:
             break
         if not chosen and seen.stood_s[i] < STOOD_S - 1.0:
             return None
-        chosen.append(i)
+        chosen.append(int(i))
         reach_m = spans[i][1] + QUEUE_GAP_M
     if not chosen:
         return None
