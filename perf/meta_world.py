@@ -81,27 +81,6 @@ def demonstrations(names: str, per_task: int, perturb: float, vault: Path) -> No
     print(f"{done.num_new} episodes in {vault}, success {done.success}")
 
 
-def select(names: str, per_task: int, source: Path, vault: Path) -> None:
-    """Copy so many of the demonstrations that training will use of each task, and the first that it holds back, from another vault."""
-    store, new = Vault.open(str(source)), Vault.open(str(vault), create=True)
-    missing = {INSTRUCTIONS[name]: per_task for name in NAMES[names]}
-    has_held_back = False
-    for entry in store.entries(embodiment_id=STATE):
-        sentence = entry.metadata.instruction
-        if entry.metadata.policy != "scripted" or sentence not in missing:
-            continue
-        if is_held_back(entry.episode_id):
-            if not has_held_back:
-                new.append(store.read(entry.episode_id))
-            has_held_back = True
-        elif missing[sentence]:
-            new.append(store.read(entry.episode_id))
-            missing[sentence] -= 1
-    if lacking := [sentence for sentence, count in missing.items() if count]:
-        raise SystemExit(f"{source}: got too few demonstrations of {lacking[0]!r}, expected {per_task} and more")
-    print(f"{len(new.entries())} episodes in {vault}")
-
-
 #: what ``corrections`` collects from: a task of the machine with the network as one more of its policies
 corrected: Task | None = None
 
@@ -265,15 +244,14 @@ def measure(names: str, policy: str, episodes: int, seed: int, note: str, out: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    named = ("demonstrations", "select", "mlp", "corrections", "evaluate")
-    shown, chosen, learnt, mended, judged = (commands.add_parser(name) for name in named)
-    for one in (shown, chosen, learnt, mended, judged):
+    named = ("demonstrations", "mlp", "corrections", "evaluate")
+    shown, learnt, mended, judged = (commands.add_parser(name) for name in named)
+    for one in (shown, learnt, mended, judged):
         one.add_argument("--names", choices=sorted(NAMES), required=True)
-    for one in (shown, chosen, learnt, mended):
+    for one in (shown, learnt, mended):
         one.add_argument("--vault", type=Path, required=True)
-    for one in (shown, chosen, mended):
+    for one in (shown, mended):
         one.add_argument("--per-task", type=int, required=True)
-    chosen.add_argument("--source", type=Path, required=True, help="a vault that holds more")
     shown.add_argument("--perturb", type=float, default=PERTURB)
     mended.add_argument("--policy", required=True, help="the network's .npz")
     mended.add_argument("--first-seed", type=int, default=100_000, help="of worlds that demonstrations are not of")
@@ -288,8 +266,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.command == "demonstrations":
         demonstrations(given.names, given.per_task, given.perturb, given.vault)
-    elif given.command == "select":
-        select(given.names, given.per_task, given.source, given.vault)
     elif given.command == "mlp":
         train_mlp(given.names, given.vault, given.steps, given.seed, given.out)
     elif given.command == "corrections":
