@@ -4,6 +4,7 @@
     genba train run --vault VAULT --out RUN --batch metaworld/sawyer@1=128 --steps 3000
     genba bundle export RUN --embodiment metaworld/sawyer@1 --out BUNDLE
     python perf/meta_world.py mlp --names MT10 --vault VAULT --steps 20000 --out MLP.npz
+    python perf/meta_world.py corrections --names MT10 --policy MLP.npz --per-task 10 --vault VAULT    # a bundle's: genba bench collect
     python perf/meta_world.py evaluate --names MT10 --policy BUNDLE --episodes 20 --out docs/measurements/metaworld/NAME.json
     python perf/meta_world.py evaluate --names MT10 --policy MLP.npz --episodes 20 --out docs/measurements/metaworld/NAME.json
 
@@ -14,6 +15,7 @@ about 360,000 weights). It reads what ``genba train`` trains on and leaves out w
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import shlex
@@ -42,6 +44,7 @@ from genba.spec.embodiment import load_embodiment
 from genba.spec.episode import LABEL
 from genba.spec.observation import Observation
 from genba.spec.protocols import Policy
+from genba.spec.task import Task
 from genba.train.data import is_held_back
 
 #: What may be asked for, and the task whose train worlds its demonstrations are of.
@@ -57,7 +60,7 @@ PERTURB = 0.05
 HIDDEN, BATCH, LEARNING_RATE = 400, 128, 1e-3
 
 
-def demonstrations(names: str, per_task: int, vault: Path) -> None:
+def demonstrations(names: str, per_task: int, perturb: float, vault: Path) -> None:
     """Record so many demonstrations of each task that training will use, and one more for it to hold back."""
     task_id = TASKS[names]
     task, count = registry.task(task_id), len(NAMES[names])
@@ -73,7 +76,28 @@ def demonstrations(names: str, per_task: int, vault: Path) -> None:
         sink=Vault.open(str(vault), create=True),
         workers=0,
         labeller="scripted",
-        perturb=PERTURB,
+        perturb=perturb,
+    )
+    print(f"{done.num_new} episodes in {vault}, success {done.success}")
+
+
+#: what ``corrections`` collects from: a task of the machine with the network as one more of its policies
+corrected: Task | None = None
+
+
+def corrections(names: str, policy: str, per_task: int, first_seed: int, vault: Path) -> None:
+    """Let the network act in worlds that nobody showed, each state labelled by the task's script (DAgger)."""
+    global corrected
+    arrays, _ = read_mlp(policy)
+    task = registry.task(TASKS[names])
+    corrected = dataclasses.replace(task, policies={**task.policies, Mlp.name: lambda env: Mlp(arrays)})
+    done = collect(
+        f"{__name__}:corrected",
+        policy=Mlp.name,
+        seeds=range(first_seed, first_seed + per_task * len(NAMES[names])),
+        sink=Vault.open(str(vault)),
+        workers=0,  # the task is this process's own
+        labeller=task.expert,
     )
     print(f"{done.num_new} episodes in {vault}, success {done.success}")
 
@@ -161,15 +185,21 @@ def train_mlp(names: str, vault: Path, steps: int, seed: int, out: Path) -> None
     print(f"{weights} weights, {num_episodes} episodes, {len(x)} moments, {arrays['train'][3]} CPU-seconds: {out}")
 
 
+def read_mlp(path: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the network's arrays and what is to be said of it."""
+    with np.load(path, allow_pickle=False) as found:
+        arrays = {name: found[name] for name in found.files}
+    episodes, moments, steps, cpu_s = arrays.pop("train").tolist()
+    weights = sum(a.size for name, a in arrays.items() if name.startswith(("weight", "bias")))
+    said = {"kind": "mlp", "weights": weights, "episodes": episodes, "moments": moments, "steps": steps}
+    return arrays, said | {"train_cpu_s": cpu_s}
+
+
 def make(policy: str) -> tuple[Callable[[str], Policy], dict[str, Any]]:
     """Return what makes a policy for a task's name, and what is to be said of it."""
     if policy.endswith(".npz"):
-        with np.load(policy, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-        episodes, moments, steps, cpu_s = arrays.pop("train").tolist()
-        weights = sum(a.size for name, a in arrays.items() if name.startswith(("weight", "bias")))
-        said = {"kind": "mlp", "weights": weights, "episodes": episodes, "moments": moments, "steps": steps}
-        return lambda name: Mlp(arrays), said | {"train_cpu_s": cpu_s}
+        arrays, said = read_mlp(policy)
+        return lambda name: Mlp(arrays), said
     bundle = Bundle.read(policy, load_embodiment(STATE))
     engine = OnnxEngine(bundle)
     said = {"kind": "model", "weights_digest": bundle.weights_digest, "provenance": bundle.provenance}
@@ -214,12 +244,17 @@ def measure(names: str, policy: str, episodes: int, seed: int, note: str, out: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    shown, learnt, judged = (commands.add_parser(name) for name in ("demonstrations", "mlp", "evaluate"))
-    for one in (shown, learnt, judged):
+    named = ("demonstrations", "mlp", "corrections", "evaluate")
+    shown, learnt, mended, judged = (commands.add_parser(name) for name in named)
+    for one in (shown, learnt, mended, judged):
         one.add_argument("--names", choices=sorted(NAMES), required=True)
-    for one in (shown, learnt):
+    for one in (shown, learnt, mended):
         one.add_argument("--vault", type=Path, required=True)
-    shown.add_argument("--per-task", type=int, required=True)
+    for one in (shown, mended):
+        one.add_argument("--per-task", type=int, required=True)
+    shown.add_argument("--perturb", type=float, default=PERTURB)
+    mended.add_argument("--policy", required=True, help="the network's .npz")
+    mended.add_argument("--first-seed", type=int, default=100_000, help="of worlds that demonstrations are not of")
     learnt.add_argument("--steps", type=int, default=20_000)
     learnt.add_argument("--out", type=Path, required=True)
     judged.add_argument("--policy", required=True, help="a bundle, or the network's .npz")
@@ -230,9 +265,11 @@ def main() -> None:
         one.add_argument("--seed", type=int, default=42)
     given = parser.parse_args()
     if given.command == "demonstrations":
-        demonstrations(given.names, given.per_task, given.vault)
+        demonstrations(given.names, given.per_task, given.perturb, given.vault)
     elif given.command == "mlp":
         train_mlp(given.names, given.vault, given.steps, given.seed, given.out)
+    elif given.command == "corrections":
+        corrections(given.names, given.policy, given.per_task, given.first_seed, given.vault)
     else:
         measure(given.names, given.policy, given.episodes, given.seed, given.note, given.out)
 

@@ -49,7 +49,7 @@ def row(found: dict[str, Any]) -> str:
 
 def per_task(found: list[dict[str, Any]]) -> list[str]:
     """Return one benchmark's measurements side by side, task by task."""
-    head = [f"{one['policy']['kind']}, {per_task_shown(one)} a task, {steps(one):,} steps" for one in found]
+    head = [f"{one['policy']['kind']}, {one['note']}, {steps(one):,} steps" for one in found]
     lines = ["| task | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     for name in found[0]["successes"]:
         counts = " | ".join(f"{one['successes'][name]} of {one['episodes_per_task']}" for one in found)

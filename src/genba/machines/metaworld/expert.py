@@ -46,6 +46,7 @@ class Scripted:
         with warnings.catch_warnings():
             # It warns that environments clip what is greater than 1; so do we.
             warnings.simplefilter("ignore")
-            command = self._scripts[self._env.name].get_action(self._env.raw)
+            # A copy: the scripts of the two doors change what they are given, and whoever is asked next would see that.
+            command = self._scripts[self._env.name].get_action(self._env.raw.copy())
         action = Action(np.clip(command, -1.0, 1.0).astype(np.float32))
         return single(observation.time_ns, self._env.embodiment.control.period_s, action)
