@@ -23,6 +23,7 @@ EMBODIMENTS: dict[str, str] = {
     "factory/line-sensors@1": "genba.floor:line_sensors.toml",
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
     "metaworld/sawyer@1": "genba.machines.metaworld:embodiment.toml",
+    "metadrive/car@1": "genba.machines.metadrive:embodiment.toml",
     "metaworld/sawyer-camera@1": "genba.machines.metaworld:embodiment_camera.toml",
 }
 
