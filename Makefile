@@ -38,6 +38,7 @@ check: .venv/.set-up ## Format, lint, import arrows, types, and the generated ta
 	$(BIN)/python scripts/deciding.py --check
 	$(BIN)/genba report vehicle-logs --check
 	$(BIN)/python scripts/meta_world_table.py --check
+	$(BIN)/python scripts/meta_drive_table.py --check
 	$(BIN)/genba report job-shops --check
 	$(BIN)/genba report conditions --machine vehicle --check
 

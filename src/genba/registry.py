@@ -66,6 +66,7 @@ TASKS: dict[str, str] = {
     "factory/job-shop@1": "genba.machines.factory.fjsp.tasks:JOB_SHOP",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
+    "metadrive/general@1": "genba.machines.metadrive.tasks:GENERAL",
     "metaworld/mt10@1": "genba.machines.metaworld.tasks:MT10",
     "metaworld/mt50@1": "genba.machines.metaworld.tasks:MT50",
     "metaworld/ml45@1": "genba.machines.metaworld.tasks:ML45",

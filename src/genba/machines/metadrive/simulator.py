@@ -20,7 +20,7 @@ from genba.errors import SimulatorError, SpecError
 from genba.spec.action import Action
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
-from genba.spec.streams import Stream
+from genba.spec.streams import Stream, ragged
 from genba.spec.units import to_ns
 
 #: Most control steps of an episode: the ``horizon`` of the authors' experiment.
@@ -79,7 +79,9 @@ class MetaDriveEnv:
             SimulatorError: there is none.
         """
         if self._world is None:
-            raise SimulatorError("metadrive: no world yet, or another environment of this process took its place; call reset(seed) first")
+            raise SimulatorError(
+                "metadrive: no world yet, or another environment of this process took its place; call reset(seed) first"
+            )
         return self._world
 
     def reset(self, seed: int) -> Step:
@@ -113,7 +115,9 @@ class MetaDriveEnv:
             got = None if action is None else action.continuous
             raise SpecError(f"{self.embodiment.id}: action.continuous: got {got!r}, expected steering and throttle")
         if not np.isfinite(action.continuous).all():
-            raise SpecError(f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers")
+            raise SpecError(
+                f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers"
+            )
         command = np.clip(action.continuous, -1.0, 1.0).astype(np.float32)
         with _own_draws():
             _, reward, terminated, truncated, info = self.world.step(command)
@@ -184,14 +188,17 @@ class MetaDriveEnv:
         seen = world.observations["default_agent"]
         borders = detectors("side_detector").perceive(car, static, NUM_BORDER_BEAMS, BORDER_RANGE_M).cloud_points
         lines = detectors("lane_line_detector").perceive(car, static, NUM_LINE_BEAMS, LINE_RANGE_M).cloud_points
-        tracked = detectors("lidar").get_surrounding_vehicles_info(car, seen.detected_objects, RANGE_M, NUM_OTHERS, False)
+        tracked = detectors("lidar").get_surrounding_vehicles_info(
+            car, seen.detected_objects, RANGE_M, NUM_OTHERS, False
+        )
         others = np.array(tracked, np.float32).reshape(NUM_OTHERS, 4)
         top_mps = car.max_speed_km_h / 3.6
         # The package says a fraction of range and top speed, and four zeros for nobody: metres, m/s and missing.
-        others = np.where(others.any(1, keepdims=True), (2.0 * others - 1.0) * [RANGE_M, RANGE_M, top_mps, top_mps], np.nan)
+        others = np.where(
+            others.any(1, keepdims=True), (2.0 * others - 1.0) * [RANGE_M, RANGE_M, top_mps, top_mps], np.nan
+        )
         turned = math.remainder(car.heading_theta - math.atan2(*car.last_heading_dir[::-1]), 2 * math.pi)
         rows = {
-            "lidar": RANGE_M * np.array(seen.cloud_points),
             "borders": BORDER_RANGE_M * np.array(borders),
             "lines": LINE_RANGE_M * np.array(lines),
             "motion": np.array([car.speed, turned / 0.1, *car.last_current_action[-1]]),
@@ -200,14 +207,24 @@ class MetaDriveEnv:
             "others": others.ravel(),
         }
         times_ns = np.array([self._time_ns], np.int64)
-        return {name: Stream(times_ns, row.astype(np.float32)[None]) for name, row in rows.items()}
+        samples = {name: Stream(times_ns, row.astype(np.float32)[None]) for name, row in rows.items()}
+        return {**samples, "lidar": ragged(times_ns, [_points(np.array(seen.cloud_points, np.float32))])}
+
+
+def _points(shares: np.ndarray) -> np.ndarray:
+    """Return what was hit, float32 ``[hits, 3]``, of each beam's share of the range; beams go round to the left from ahead."""
+    turn = 2 * np.pi / NUM_BEAMS * np.arange(NUM_BEAMS, dtype=np.float32)
+    points = RANGE_M * shares[:, None] * np.stack([np.cos(turn), np.sin(turn), np.zeros_like(turn)], 1)
+    return points[shares < 1.0].astype(np.float32)
 
 
 def _lane(car: Any) -> list[float]:
     """Return the distances to the road's sides, the offset from the lane's centre, and the angle to it: m, m, m, rad."""
     _, lateral_m = car.lane.local_coordinates(car.position)
     along_m, _ = car.navigation.current_ref_lanes[-1].local_coordinates(car.position)
-    angle = math.remainder(car.heading_theta - car.navigation.current_ref_lanes[-1].heading_theta_at(along_m), 2 * math.pi)
+    angle = math.remainder(
+        car.heading_theta - car.navigation.current_ref_lanes[-1].heading_theta_at(along_m), 2 * math.pi
+    )
     return [
         *(min(max(distance, -5.0), 30.0) for distance in (car.dist_to_left_side, car.dist_to_right_side)),
         min(max(lateral_m, -10.0), 10.0),
@@ -242,6 +259,8 @@ def _make() -> Any:
             "horizon": MAX_STEPS,
             # A map is made again when its scene comes again, rather than kept for ever.
             "store_map": False,
+            # Cars are made anew for each scene: one that was kept from another scene drives a little differently.
+            "force_destroy": True,
             "log_level": logging.ERROR,
         }
     )

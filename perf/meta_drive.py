@@ -1,0 +1,102 @@
+"""MetaDrive's 200 test scenes: policies beside each other, in one command that goes on where it was stopped.
+
+    genba bench collect metadrive/general@1 --vault V --policy planner --labeller planner --perturb 0.1 --first-seed 5000 --episodes 200
+    genba train run --vault V --out RUN --steps 2000 --batch metadrive/car@1=64
+    genba bundle export RUN --embodiment metadrive/car@1 --out BUNDLE
+    genba bench collect metadrive/general@1 --vault V --policy BUNDLE --labeller planner --first-seed 5200 --episodes 100   # and train on
+    python perf/meta_drive.py --policy ppo_expert --policy idm_policy --policy BUNDLE --out docs/measurements/metadrive/test.json
+
+Scenes come in blocks; within a block every policy drives them all before the next block begins, so what was measured when it is stopped
+is of the same scenes but for one block. What stands in the file is not measured again; a policy with other weights is another policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from genba import registry
+from genba.bench.metrics import wilson
+from genba.bench.results import commit, hardware
+from genba.bench.worker import Job, Runner
+from genba.runtime.bundle import Bundle
+
+TASK = "metadrive/general@1"
+#: Scenes that every policy drives before the next ones come; a world takes about two CPU-seconds to start.
+BLOCK = 10
+
+
+def describe(policy: str) -> tuple[str, dict[str, Any]]:
+    """Return what a policy is called in the file and what is to be said of it."""
+    task = registry.task(TASK)
+    if policy in task.policies:
+        return policy, {
+            "kind": "expert" if policy == task.expert else "package" if policy != "straight" else "baseline"
+        }
+    bundle = Bundle.read(policy, task.embodiment)
+    said = {"kind": "model", "weights_digest": bundle.weights_digest, "provenance": bundle.provenance}
+    return f"model {bundle.weights_digest.removeprefix('sha256:')[:12]}", said
+
+
+def write(found: dict[str, Any], out: Path) -> None:
+    """Write the measurement, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.part")
+    unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(out)
+
+
+def measure(policies: list[str], num_scenes: int, out: Path) -> None:
+    """Let every policy drive the scenes that the file does not have of it yet."""
+    found: dict[str, Any] = {"task": TASK, "policies": {}}
+    if out.exists():
+        found = json.loads(out.read_text(encoding="utf-8"))
+    scenes = registry.task(TASK).test_seeds[:num_scenes]
+    names = {policy: describe(policy) for policy in policies}
+    for name, said in names.values():
+        found["policies"].setdefault(name, {**said, "outcomes": {}, "cpu_s": 0.0})
+    found |= {
+        "hardware": hardware(),
+        "commit": commit(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+    for first in range(0, len(scenes), BLOCK):
+        for policy, (name, said) in names.items():
+            entry = found["policies"][name]
+            missing = [scene for scene in scenes[first : first + BLOCK] if str(scene) not in entry["outcomes"]]
+            if not missing:
+                continue
+            job = Job(task=TASK, policy=policy, policy_name=name, enforce_deadline=said["kind"] == "model")
+            runner = Runner(job)
+            try:
+                for scene in missing:
+                    began_s = time.process_time()
+                    done = runner.run(scene)
+                    entry["cpu_s"] = round(entry["cpu_s"] + time.process_time() - began_s, 2)
+                    entry["outcomes"][str(scene)] = {**done.outcome, "num_steps": done.run.num_steps}
+                    write(found, out)
+            finally:
+                runner.close()
+            outcomes = list(entry["outcomes"].values())
+            print(f"{name:24s} {wilson(sum(o['success'] > 0 for o in outcomes), len(outcomes))}", flush=True)
+
+
+def main() -> None:
+    """Measure, or go on measuring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--policy", action="append", required=True, help="one of the task's, or a bundle; several times"
+    )
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    measure(given.policy, given.scenes, given.out)
+
+
+if __name__ == "__main__":
+    main()
