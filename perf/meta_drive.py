@@ -6,8 +6,8 @@
     genba bench collect metadrive/general@1 --vault V --policy BUNDLE --labeller planner --first-seed 5200 --episodes 100   # and train on
     python perf/meta_drive.py --policy ppo_expert --policy idm_policy --policy BUNDLE --out docs/measurements/metadrive/test.json
 
-Scenes come in blocks; within a block every policy drives them all before the next block begins, so what was measured when it is stopped
-is of the same scenes but for one block. What stands in the file is not measured again; a policy with other weights is another policy.
+Every policy drives a scene before the next scene begins, so what was measured when it is stopped is of the same scenes but for one. What
+stands in the file is not measured again; a policy with other weights is another policy.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 from genba import registry
 from genba.bench.metrics import wilson
 from genba.bench.results import commit, hardware
-from genba.bench.worker import Job, Runner
+from genba.bench.worker import Job, make_policy
 from genba.runtime.bundle import Bundle
+from genba.runtime.executor import Executor
+from genba.runtime.loop import run_episode
 
 TASK = "metadrive/general@1"
-#: Scenes that every policy drives before the next ones come; a world takes about two CPU-seconds to start.
-BLOCK = 10
 
 
 def describe(policy: str) -> tuple[str, dict[str, Any]]:
@@ -56,34 +56,38 @@ def measure(policies: list[str], num_scenes: int, out: Path) -> None:
     found: dict[str, Any] = {"task": TASK, "policies": {}}
     if out.exists():
         found = json.loads(out.read_text(encoding="utf-8"))
-    scenes = registry.task(TASK).test_seeds[:num_scenes]
-    names = {policy: describe(policy) for policy in policies}
-    for name, said in names.values():
-        found["policies"].setdefault(name, {**said, "outcomes": {}, "cpu_s": 0.0})
+    task = registry.task(TASK)
     found |= {
         "hardware": hardware(),
         "commit": commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
-    for first in range(0, len(scenes), BLOCK):
-        for policy, (name, said) in names.items():
-            entry = found["policies"][name]
-            missing = [scene for scene in scenes[first : first + BLOCK] if str(scene) not in entry["outcomes"]]
-            if not missing:
-                continue
-            job = Job(task=TASK, policy=policy, policy_name=name, enforce_deadline=said["kind"] == "model")
-            runner = Runner(job)
-            try:
-                for scene in missing:
-                    began_s = time.process_time()
-                    done = runner.run(scene)
-                    entry["cpu_s"] = round(entry["cpu_s"] + time.process_time() - began_s, 2)
-                    entry["outcomes"][str(scene)] = {**done.outcome, "num_steps": done.run.num_steps}
-                    write(found, out)
-            finally:
-                runner.close()
-            outcomes = list(entry["outcomes"].values())
-            print(f"{name:24s} {wilson(sum(o['success'] > 0 for o in outcomes), len(outcomes))}", flush=True)
+    env, executors = task.make_env(), {}
+    for policy in policies:
+        name, said = describe(policy)
+        if name in executors:
+            raise SystemExit(f"--policy {policy}: the same as another one")
+        found["policies"].setdefault(name, {**said, "outcomes": {}, "cpu_s": 0.0})
+        actor, _ = make_policy(Job(task=TASK, policy=policy, policy_name=name), task, env)
+        executors[name] = Executor(actor, task.embodiment, enforce_deadline=said["kind"] == "model")
+    try:
+        for scene in task.test_seeds[:num_scenes]:
+            for name, executor in executors.items():
+                entry = found["policies"][name]
+                if str(scene) in entry["outcomes"]:
+                    continue
+                began_s = time.process_time()
+                run = run_episode(env, executor, seed=scene, max_steps=task.max_steps)
+                entry["outcomes"][str(scene)] = {**task.verify(env.trace()), "num_steps": run.num_steps, "commit": now}
+                entry["cpu_s"] = round(entry["cpu_s"] + time.process_time() - began_s, 2)
+                write(found, out)
+                outcomes = entry["outcomes"].values()
+                print(
+                    f"scene {scene} {name}: {wilson(sum(o['success'] > 0 for o in outcomes), len(outcomes))}",
+                    flush=True,
+                )
+    finally:
+        env.close()
 
 
 def main() -> None:

@@ -43,8 +43,8 @@ def table(found: dict[str, Any]) -> list[str]:
             f"| {name} ({entry['kind']}) | {len(scenes)} | {' | '.join(counts)} | {100 * driven:.1f} % | {speed:.1f} m/s "
             f"| {1000 * entry['cpu_s'] / steps:.1f} |"
         )
-    machine = found["hardware"]
-    return [*lines, "", f"{machine['cpu']}, commit `{found['commit'][:12]}`: `{found['command']}`"]
+    commits = sorted({o["commit"][:12] for entry in policies.values() for o in entry["outcomes"].values()})
+    return [*lines, "", f"{found['hardware']['cpu']}, commit {', '.join(commits)}: `{found['command']}`"]
 
 
 def main() -> None:

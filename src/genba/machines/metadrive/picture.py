@@ -31,7 +31,7 @@ def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
         pen.line(_pixels(ego[: step + 1, :2], centre), fill=DRIVEN, width=3)
         for x, y, heading, length, width in trace["others"][splits[step] : splits[step + 1]]:
             pen.polygon(_pixels(_box(x, y, heading, length, width), centre), fill=OTHER)
-        pen.polygon(_pixels(_box(*ego[step, :3], LENGTH_M, WIDTH_M), centre), fill=EGO)
+        pen.polygon(_pixels(_box(*ego[step, :3].tolist(), LENGTH_M, WIDTH_M), centre), fill=EGO)
         strip.paste(frame, (i * SIDE, 0))
     out = io.BytesIO()
     strip.save(out, format="PNG")

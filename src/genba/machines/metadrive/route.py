@@ -7,6 +7,7 @@ Read next: ``expert``, which decides.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ def find_route(navigation: Any) -> Route:
     """Return the route that the package's navigation has planned."""
     graph = navigation.map.road_network.graph
     ends = navigation.checkpoints
-    roads = [list(graph[a][b]) for a, b in zip(ends[:-1], ends[1:])]
+    roads = [list(graph[a][b]) for a, b in itertools.pairwise(ends)]
     following = [[_next(lane, roads[k + 1]) for lane in roads[k]] for k in range(len(roads) - 1)]
     following.append([-1] * len(roads[-1]))
     changes: list[list[float]] = [[0.0] * len(roads[-1])]
