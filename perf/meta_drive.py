@@ -59,9 +59,9 @@ def measure(policies: list[str], num_scenes: int, out: Path) -> None:
     task = registry.task(TASK)
     found |= {
         "hardware": hardware(),
-        "commit": commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+    now = commit()
     env, executors = task.make_env(), {}
     for policy in policies:
         name, said = describe(policy)
