@@ -4,16 +4,19 @@
     genba train run --vault V --out RUN --steps 2000 --batch metadrive/car@1=64
     genba bundle export RUN --embodiment metadrive/car@1 --out BUNDLE
     genba bench collect metadrive/general@1 --vault V --policy BUNDLE --labeller planner --first-seed 5200 --episodes 100   # and train on
-    python perf/meta_drive.py --policy ppo_expert --policy idm_policy --policy BUNDLE --out docs/measurements/metadrive/test.json
+    python perf/meta_drive.py drive --policy ppo_expert --policy idm_policy --policy BUNDLE --out docs/measurements/metadrive/test.json
+    python perf/meta_drive.py lines --out docs/measurements/metadrive/lines.json
 
 Every policy drives a scene before the next scene begins, so what was measured when it is stopped is of the same scenes but for one. What
 stands in the file is not measured again; a policy with other weights is another policy.
+``lines`` drives nothing: it counts the scenes in which a continuous line lies across every lane of a road of the route.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 import time
@@ -24,6 +27,8 @@ from genba import registry
 from genba.bench.metrics import wilson
 from genba.bench.results import commit, hardware
 from genba.bench.worker import Job, make_policy
+from genba.machines.metadrive.lines import continuous_lines, crossings, is_shut
+from genba.machines.metadrive.route import find_route
 from genba.runtime.bundle import Bundle
 from genba.runtime.executor import Executor
 from genba.runtime.loop import run_episode
@@ -90,16 +95,46 @@ def measure(policies: list[str], num_scenes: int, out: Path) -> None:
         env.close()
 
 
+def count_lines(num_scenes: int, out: Path) -> None:
+    """Find where continuous lines cross the lanes of each scene's route."""
+    task = registry.task(TASK)
+    found: dict[str, Any] = {"task": TASK, "scenes": {}}
+    if out.exists():
+        found = json.loads(out.read_text(encoding="utf-8"))
+    found |= {"commit": commit(), "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    env = task.make_env()
+    try:
+        for scene in task.test_seeds[:num_scenes]:
+            if str(scene) in found["scenes"]:
+                continue
+            env.reset(scene)
+            route = find_route(env.world.agent.navigation)
+            lanes = crossings(route, continuous_lines(env.world))
+            found["scenes"][str(scene)] = {
+                "blocks": "".join(block.ID for block in env.world.current_map.blocks),
+                "is_shut": is_shut(lanes),
+                "first_m": [[None if math.isinf(m) else m for m in road] for road in lanes],
+            }
+            write(found, out)
+    finally:
+        env.close()
+    print(f"shut: {sum(one['is_shut'] for one in found['scenes'].values())} of {len(found['scenes'])} scenes")
+
+
 def main() -> None:
     """Measure, or go on measuring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--policy", action="append", required=True, help="one of the task's, or a bundle; several times"
-    )
-    parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--out", type=Path, required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
+    drive, lines = commands.add_parser("drive"), commands.add_parser("lines")
+    drive.add_argument("--policy", action="append", required=True, help="one of the task's, or a bundle; several times")
+    for one in (drive, lines):
+        one.add_argument("--scenes", type=int, default=200)
+        one.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    measure(given.policy, given.scenes, given.out)
+    if given.command == "drive":
+        measure(given.policy, given.scenes, given.out)
+    else:
+        count_lines(given.scenes, given.out)
 
 
 if __name__ == "__main__":

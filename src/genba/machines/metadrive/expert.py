@@ -183,7 +183,7 @@ def bend_speed(path: np.ndarray) -> float:
     """Return the greatest speed now from which every bend ahead can be slowed down for, in m/s."""
     turns = np.abs(np.angle(np.exp(1j * np.diff(path[:, 2])))) / SPACING_M
     # Where lanes meet the heading may jump a little: a bend is what lasts for 2 m.
-    curvature = np.convolve(turns, np.full(4, 0.25), mode="same")
+    curvature = np.convolve(np.pad(turns, (2, 1), mode="edge"), np.full(4, 0.25), mode="valid")
     limits = np.sqrt(SIDEWAYS_MPS2 / np.maximum(curvature, 1e-3))
     ahead_m = SPACING_M * np.arange(len(limits))
     return float(np.sqrt(limits**2 + 2 * BEND_BRAKING_MPS2 * ahead_m).min())
