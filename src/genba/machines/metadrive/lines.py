@@ -54,7 +54,12 @@ def is_shut(found: list[list[float]]) -> bool:
 
 def _first(lane: Any, lines: np.ndarray) -> float:
     # Its ends are its neighbours' too.
-    for along_m in np.arange(SPACING_M, lane.length, SPACING_M):
-        if len(lines) and np.hypot(*(lines - lane.position(along_m, 0.0)).T).min() < REACH_M:
-            return float(along_m)
-    return math.inf
+    along_m = np.arange(SPACING_M, lane.length, SPACING_M)
+    middle = np.array([lane.position(m, 0.0) for m in along_m]).reshape(-1, 2)
+    if not len(middle):
+        return math.inf
+    near = lines[((lines > middle.min(0) - 1.0) & (lines < middle.max(0) + 1.0)).all(1)]
+    if not len(near):
+        return math.inf
+    touched = np.linalg.norm(middle[:, None] - near, axis=-1).min(1) < REACH_M
+    return float(along_m[touched.argmax()]) if touched.any() else math.inf
