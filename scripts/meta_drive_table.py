@@ -1,4 +1,4 @@
-"""Makes the table of docs/metadrive.md from docs/measurements/metadrive/*.json: no number there is typed.
+"""Makes the tables of docs/metadrive.md from docs/measurements/metadrive/*.json: no number there is typed.
 
 python scripts/meta_drive_table.py [--check]
 
@@ -47,11 +47,28 @@ def table(found: dict[str, Any]) -> list[str]:
     return [*lines, "", f"{found['hardware']['cpu']}, commit {', '.join(commits)}: `{found['command']}`"]
 
 
+def shut(found: dict[str, Any]) -> list[str]:
+    """Return what was found of lines across the road, as a table."""
+    scenes = found["scenes"]
+    closed = sorted((scene for scene, one in scenes.items() if one["is_shut"]), key=int)
+    with_exit = [scene for scene, one in scenes.items() if "R" in one["blocks"]]
+    return [
+        f"| of {len(scenes)} scenes | share (95 % Wilson) | which |",
+        "|---|---:|---|",
+        f"| a continuous line across every lane of a road of the route | {share(len(closed), len(scenes))} | {', '.join(closed)} |",
+        f"| of these with an exit ramp (`R`) | {sum(scene in with_exit for scene in closed)} of {len(closed)} | "
+        f"{len(with_exit)} scenes have one |",
+        "",
+        f"Commit {found['commit'][:12]}: `{found['command']}`",
+    ]
+
+
 def main() -> None:
     """Write the tables into the page, or say whether they stand there."""
     lines: list[str] = []
     for path in sorted(MEASUREMENTS.glob("*.json")):
-        lines += ["", *table(json.loads(path.read_text(encoding="utf-8")))]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lines += ["", *(table(found) if "policies" in found else shut(found))]
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(START)
     made = "\n".join([before + START, *lines[1:], END]) + rest.split(END)[1]
