@@ -1,8 +1,8 @@
 """The teacher: a planner that looks into MetaDrive, follows the middle of a lane, and takes the fastest way that stays clear.
 
 It stays in its lane unless that leads away from the goal or something stands in it; drives no faster than the bend allows and than lets
-it stop behind what drives ahead; and forecasts all traffic near by, along its lane and straight on: of several speeds it takes the
-fastest whose drive meets nobody. What it keeps between calls is the routes alone, so it labels any state that a student reaches.
+it stop behind what drives ahead; and forecasts all traffic near by along the lanes of its route, at the speed of now: of several speeds it
+takes the fastest whose drive meets nobody. What it keeps between calls is the routes alone, so it labels any state that a student reaches.
 Read next: ``route``, ``peers``.
 
 Source: safe speed behind a leader: P. G. Gipps, Transp. Res. B 15 (1981), eq. 4 with equal braking. Pure pursuit: R. C. Coulter,
@@ -133,7 +133,13 @@ def locate(car: Any, route: Route) -> tuple[int, int, float]:
 
 
 def choose_lane(car: Any, route: Route, road: int, lane: int, along_m: float, traffic: list[Any]) -> tuple[int, float]:
-    """Return the lane to steer for, and the greatest speed while that is not yet the one that is wanted."""
+    """Return the lane to steer for, and the greatest speed: lower while the car waits for room in the lane that it wants.
+
+    Args:
+        car: the package's vehicle that is driven.
+        route, road, lane, along_m: its route, and where on it the car is.
+        traffic: the other vehicles.
+    """
     changes, lanes = route.changes[road], route.roads[road]
     left_m = lanes[lane].length - along_m
     leads_on = route.following[road][lane] >= 0 or road + 1 == len(route.roads)

@@ -18,7 +18,7 @@ import numpy as np
 SPACING_M = 0.5
 #: lanes join where one ends within this distance of where the next begins
 JOIN_M = 0.5
-#: turning towards a lane change this close to where a lane ends comes too late
+#: lane changes to a goal that no lane leads to
 NEVER = 1e6
 
 
