@@ -39,6 +39,7 @@ check: .venv/.set-up ## Format, lint, import arrows, types, and the generated ta
 	$(BIN)/genba report vehicle-logs --check
 	$(BIN)/python scripts/meta_world_table.py --check
 	$(BIN)/python scripts/surprise.py table --check
+	$(BIN)/python scripts/meta_drive_table.py --check
 	$(BIN)/genba report job-shops --check
 	$(BIN)/genba report anomalies --check
 	$(BIN)/genba report conditions --machine vehicle --check

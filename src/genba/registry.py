@@ -23,6 +23,7 @@ EMBODIMENTS: dict[str, str] = {
     "factory/line-sensors@1": "genba.floor:line_sensors.toml",
     "factory/skab-bench@1": "genba.data.readers:skab_bench.toml",
     "metaworld/sawyer@1": "genba.machines.metaworld:embodiment.toml",
+    "metadrive/car@1": "genba.machines.metadrive:embodiment.toml",
     "metaworld/sawyer-camera@1": "genba.machines.metaworld:embodiment_camera.toml",
 }
 
@@ -66,6 +67,7 @@ TASKS: dict[str, str] = {
     "factory/job-shop@1": "genba.machines.factory.fjsp.tasks:JOB_SHOP",
     "factory/shortage-s@1": "genba.machines.factory.tasks:SHORTAGE_S",
     "factory/shortage-l@1": "genba.machines.factory.tasks:SHORTAGE_L",
+    "metadrive/general@1": "genba.machines.metadrive.tasks:GENERAL",
     "metaworld/mt10@1": "genba.machines.metaworld.tasks:MT10",
     "metaworld/mt50@1": "genba.machines.metaworld.tasks:MT50",
     "metaworld/ml45@1": "genba.machines.metaworld.tasks:ML45",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genba.errors import SimulatorError
 from genba.registry import HELD_OUT_TASKS, MAIN_TASKS, TASKS, task
 from genba.spec.action import Action
 from genba.spec.conformance import check_chunk, check_env, check_observation
@@ -33,7 +34,13 @@ def machine(request: pytest.FixtureRequest):
     if request.param.startswith("metaworld/"):
         pytest.importorskip("metaworld", reason="Meta-World is not installed: pip install 'genba[metaworld]'")
     found = task(request.param)
-    env = found.make_env()
+    try:
+        env = found.make_env()
+    except SimulatorError as error:
+        if not request.param.startswith("metadrive/"):
+            raise
+        # an extra for Python 3.11 alone, with assets of its own
+        pytest.skip(str(error))
     yield found, env
     env.close()
 

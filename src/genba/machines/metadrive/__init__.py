@@ -1,0 +1,1 @@
+"""MetaDrive: procedurally made roads with traffic, an outside benchmark."""
