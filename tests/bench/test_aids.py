@@ -1,4 +1,4 @@
-"""What stands beside a policy: on with a bundle, off with a task's own policies, otherwise as asked and said in the name."""
+"""What stands beside a policy: the guard with a bundle, otherwise as asked and said in the result's name."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def measure(policy, task="toy:AIDED", **options):
     return roll_out(task, policy, seeds=SEEDS, workers=0, progress=False, **options)
 
 
-def test_a_bundle_has_them_and_a_result_says_where_it_does_not(bundle):
-    aided, bare = measure(bundle), measure(bundle, guard=False, way_round=False)
+def test_a_bundle_has_the_guard_and_a_result_says_where_that_is_otherwise(bundle):
+    aided, bare = measure(bundle), measure(bundle, guard=False, way_round=True)
     num_steps = aided.control["num_steps"]
     assert aided.policy == "model" and aided.control["interventions"]["own:still"] == num_steps
-    assert bare.policy == "model without guard and way round"
+    assert bare.policy == "model without guard with way round"
     assert "own:still" not in bare.control["interventions"]
     masked = measure(bundle, guard=False, masked=["goal"])
     assert masked.policy == "model without goal and guard"

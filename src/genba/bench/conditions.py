@@ -50,7 +50,7 @@ def measure_conditions(
         episodes: of each task's frozen test seeds.
         workers: processes.
         enforce_deadline: whether a late answer is treated as late; None for a bundle's only.
-        guard, way_round: whether the machine's own guard and its way round are on; None for with a bundle only.
+        guard, way_round: whether the machine's own guard and its way round are on; None for the guard with a bundle only.
         trust: the machine's trust folder, where a bundle acts.
         progress: whether to show how far it is.
 

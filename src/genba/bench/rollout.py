@@ -73,7 +73,7 @@ def roll_out(
             (``"heed"``; the result's name says so).
         guard: whether the machine's own guard is on, beside the limits of its facts, which always are; None for yes with a
             bundle where the task has one. What departs from that, the result's name says.
-        way_round: likewise, whether the machine looks for a way round what blocks its route.
+        way_round: whether the machine looks for a way round what blocks its route; None for no.
         trust: the machine's trust folder: it decides whether a bundle may act, and goes on deciding; None to check nothing.
         allow_unchecked: let a bundle act unchecked on what is no simulator of this project.
         progress: whether to show how far it is.
@@ -141,7 +141,7 @@ class Aids:
 
 
 def choose_aids(task: Task, *, is_bundle: bool, guard: bool | None = None, way_round: bool | None = None) -> Aids:
-    """Decide whether a task's guard and way round are on: as asked, else with a bundle only, as nothing else is driven so.
+    """Decide whether a task's guard and way round are on: as asked, else the guard with a bundle only and the way round not.
 
     Raises:
         ConfigError: one is asked for, or asked away, that the task does not have.
@@ -152,7 +152,7 @@ def choose_aids(task: Task, *, is_bundle: bool, guard: bool | None = None, way_r
         if wanted is not None and not there[name]:
             got = "on" if wanted else "off"
             raise ConfigError(f"{task.id}: {name}: got {got}, expected nothing: this task has no {name} of its own")
-    usual = {name: is_bundle and there[name] for name in asked}
+    usual = {"guard": is_bundle and there["guard"], "way round": False}
     chosen = {name: usual[name] if wanted is None else wanted for name, wanted in asked.items()}
     return Aids(
         guard=chosen["guard"],

@@ -30,9 +30,7 @@ GuardOption = Annotated[
 ]
 WayRoundOption = Annotated[
     bool | None,
-    typer.Option(
-        "--way-round/--no-way-round", help="A way round what blocks the route; by default with a bundle only."
-    ),
+    typer.Option("--way-round/--no-way-round", help="A way round what blocks the route; by default none."),
 ]
 
 

@@ -63,7 +63,6 @@ def watch(
         keep=frozenset([seed]),
         enforce_deadline=bool(bundle),
         guard=bool(bundle),
-        way_round=bool(bundle),
         trust=str(trust or ""),
     )
     viewer, port = (None, 0) if save else start_viewer()

@@ -62,7 +62,7 @@ SHEETS = {
         columns={
             "model": ("model",),
             "model without guard": ("model without guard",),
-            "model without way round": ("model without way round",),
+            "model with way round": ("model with way round",),
             "lidar gap (same sensors)": ("lidar_gap",),
             "lidar gap, with way round": ("lidar_gap with way round",),
             "lidar idm (same sensors)": ("lidar_idm",),

@@ -171,11 +171,12 @@ class CollisionGuard:
         if self._num_alarms < NUM_ALARMS:
             return math.inf, ""
         reason = "lidar:person ahead" if rows[who, KIND] == PERSON else "lidar:vehicle ahead"
-        for braking in BRAKES_MPS2[acceleration > BRAKES_MPS2]:
+        harder = BRAKES_MPS2[acceleration > BRAKES_MPS2]
+        for braking in harder:
             if first_hit(*scene, braking, 99.0, 0.0, 0.0) < 0:
                 return float(braking), reason
         # No way keeps the whole margin. To stop in the way of who crosses may be the worst: what stays just clear is better.
-        for held in (acceleration, *BRAKES_MPS2[acceleration > BRAKES_MPS2]):
+        for held in (acceleration, *harder):
             if first_hit(*scene, held, 99.0, 0.0, 0.0, TIGHT_MARGIN) < 0:
                 return (math.inf, "") if held == acceleration else (float(held), reason)
         return -MAX_BRAKING_MPS2, reason

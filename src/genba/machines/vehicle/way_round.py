@@ -179,7 +179,7 @@ def find_bend(seen: Seen) -> Bend | None:
     """Return the smallest bend of the route past who blocks it; None where nobody does, or none is free."""
     stands = (seen.objects[:, KIND] != PERSON) & (seen.objects[:, SPEED] == 0.0)
     spans = [span(seen.path, row) for row in seen.objects]
-    on_route = [i for i in np.flatnonzero(stands) if spans[i][1] > FRONT_M and spans[i][2] < BLOCKS_M]
+    on_route = [i for i in np.flatnonzero(stands).tolist() if spans[i][1] > FRONT_M and spans[i][2] < BLOCKS_M]
     chosen: list[int] = []
     reach_m = FRONT_M + NEAR_M
     for i in sorted(on_route, key=lambda i: spans[i][0]):
