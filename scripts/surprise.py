@@ -243,26 +243,26 @@ def lead_times_s(drives: Sequence[Drive], channel: str, statistic: str, threshol
     return found
 
 
-def compare(run: Path, variant_name: str) -> list[dict[str, object]]:
+def compare(run: Path, variant_name: str) -> list[dict[str, Any]]:
     """Return for every choice of latents its areas per condition, best mean first."""
     folder = run / variant_name
     nominal = read(folder / NOMINAL.replace("/", "-"))
     held = {task: read(folder / task.replace("/", "-")) for task in CONDITIONS}
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for channel, statistic in itertools.product(("", "telemetry", "route", "signal", "lidar"), ("mean", "max")):
         negative = nominal_stretches(nominal, channel, statistic)
         areas = {t: area(before_danger(d, channel, statistic), negative)[0] for t, d in held.items()}
         every = np.concatenate([drive.scores(channel, statistic)[1] for drive in nominal])
-        row = {"channel": channel or "all", "statistic": statistic, "areas": areas}
+        row: dict[str, Any] = {"channel": channel or "all", "statistic": statistic, "areas": areas}
         row |= {"mean_area": float(np.nanmean(list(areas.values()))), "threshold": float(np.quantile(every, QUANTILE))}
         rows.append(row | {"nominal_mean": float(every.mean())})
-    return sorted(rows, key=lambda row: -float(row["mean_area"]))  # type: ignore[arg-type]
+    return sorted(rows, key=lambda row: -row["mean_area"])
 
 
 def choose(args: argparse.Namespace) -> None:
     """Print every choice of latents on validation worlds."""
     for row in compare(args.run, "validation-watch"):
-        areas = " ".join(f"{t.split('/')[1][:12]}={a:.2f}" for t, a in row["areas"].items())  # type: ignore[union-attr]
+        areas = " ".join(f"{t.split('/')[1][:12]}={a:.2f}" for t, a in row["areas"].items())
         print(
             f"{row['channel']:10s}{row['statistic']:5s} mean area {row['mean_area']:.3f} threshold {row['threshold']:.2f} nominal mean {row['nominal_mean']:.2f}  {areas}"
         )
@@ -291,8 +291,8 @@ def report(args: argparse.Namespace) -> None:
             "median_lead_s": round(float(np.median(warned)), 2) if warned else None,
         }
     variants = {}
-    for folder in sorted(args.run.glob(f"{args.worlds}-*")):
-        variants[folder.name.removeprefix(f"{args.worlds}-")] = {
+    for folder in sorted(args.run.iterdir()):
+        variants[folder.name] = {
             task: outcomes(drives) for task in (NOMINAL, *CONDITIONS) if (drives := read(folder / folder_of(task)))
         }
     result = {
@@ -307,7 +307,11 @@ def report(args: argparse.Namespace) -> None:
             "share_above": round(float((every > caution.threshold).mean()), 4),
         },
         "foretold": foretold,
-        "chosen_among": compare(args.run, "validation-watch"),
+        "chosen_among": [
+            # No area where nothing was dangerous.
+            row | {"areas": {task: rounded([a])[0] for task, a in row["areas"].items()}}
+            for row in compare(args.run, "validation-watch")
+        ],
         "variants": variants,
         "cpu_ms": cost_cpu_ms(args.policy),
         "worlds": args.worlds,
@@ -315,7 +319,7 @@ def report(args: argparse.Namespace) -> None:
         "hardware": hardware(),
         "commit": commit(),
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    RESULT.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     generate(check=False)
 
 
@@ -410,16 +414,18 @@ def outcome_table(found: Mapping[str, Any]) -> str:
         "| condition | variant | success | collided | without it, same worlds: success, collided | control steps held back |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    plain = found["variants"]["watch"]
-    for task in plain:
+    for task in (NOMINAL, *CONDITIONS):
         for name, tasks in found["variants"].items():
             if task not in tasks:
                 continue
-            row, base = tasks[task], dict(zip(plain[task]["seeds"], range(1000), strict=False))
+            plain = found["variants"][f"{name.partition('-')[0]}-watch"].get(task, {"seeds": []})
+            row, base = tasks[task], {seed: i for i, seed in enumerate(plain["seeds"])}
             both = [(i, base[seed]) for i, seed in enumerate(row["seeds"]) if seed in base]
+            if not both:
+                continue
             wins, hits = (sum(row[what][i] for i, _ in both) for what in ("success", "collided"))
-            ours, theirs = (sum(plain[task][what][j] for _, j in both) for what in ("success", "collided"))
-            beside = "–" if name == "watch" else f"{ours}, {theirs}"
+            ours, theirs = (sum(plain[what][j] for _, j in both) for what in ("success", "collided"))
+            beside = "–" if name.endswith("-watch") else f"{ours}, {theirs}"
             lines.append(
                 f"| `{task}` | {name} | {wins} of {len(both)} {interval(wins, len(both))} | {hits} | {beside} "
                 f"| {row['eased_steps'] / row['steps']:.1%} |"

@@ -7,6 +7,7 @@ not decide what happens to a late answer; that is the ``executor``, to read next
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -98,7 +99,11 @@ class EnginePolicy:
                 normalised = self._plan(self.plan, packed, outputs, normalised, deadline)
             continuous = self._normalizer.unpack_actions(normalised[0], packed["action.base"])
         return ActionChunk(
-            observation.time_ns, self.embodiment.control.period_s, continuous, self._choices(outputs, observation)
+            observation.time_ns,
+            self.embodiment.control.period_s,
+            continuous,
+            self._choices(outputs, observation),
+            surprise=math.nan if self.watch is None else self.watch.score,
         )
 
     def _flow(self, memory: dict[str, np.ndarray], deadline: float | None) -> np.ndarray:
@@ -134,8 +139,9 @@ class EnginePolicy:
         chunks = [first]
         while len(chunks) < plan.num_candidates:
             before = self._clock()
-            # What is left after the chunk must do for rolling it and all others forward.
-            if deadline is not None and before + self._candidate_cost_s * (len(chunks) + 1) > deadline:
+            # What is left must do for drawing one more chunk, and for rolling it and all others forward.
+            needed_s = plan.flow_steps * self._step_cost_s + self._candidate_cost_s * (len(chunks) + 1)
+            if deadline is not None and before + needed_s > deadline:
                 break
             x = plan.spread * self._rng.standard_normal(first.shape).astype(np.float32)
             chunks.append(integrate(self.engine, x, memory, plan.flow_steps))
