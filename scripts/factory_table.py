@@ -20,6 +20,8 @@ is shown included. `model sampled` decodes the scores as they are and then varie
 (10, 30, 150 and 600 ms of CPU time by size, the network's pass included). `clairvoyant` knew of the shortage before the first order started and could
 move every order: no policy that hears of it later should be expected to reach it, though being a search it proves nothing.
 
+Where several things happen, what is compared is the decision at the first moment.
+
 Each section names its weights. *Joint*: one network for arm, car and factory, as in `models/`. *Specialist*: a network at the same preset `tiny` (about a million
 weights) that saw the factory alone, fourteen minutes of wall time on 160 plans of 5x50 and 120 of 10x200.
 """
