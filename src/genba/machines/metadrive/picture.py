@@ -29,9 +29,9 @@ def draw(trace: Mapping[str, np.ndarray], actor: str) -> list[Picture]:
         for first, last in zip(trace["lane_splits"][:-1], trace["lane_splits"][1:]):
             pen.line(_pixels(trace["lanes"][first:last], centre), fill=LANE, width=2)
         pen.line(_pixels(ego[: step + 1, :2], centre), fill=DRIVEN, width=3)
-        for x, y, heading, length, width in trace["others"][splits[step] : splits[step + 1]]:
-            pen.polygon(_pixels(_box(x, y, heading, length, width), centre), fill=OTHER)
-        pen.polygon(_pixels(_box(*ego[step, :3].tolist(), LENGTH_M, WIDTH_M), centre), fill=EGO)
+        for other in trace["others"][splits[step] : splits[step + 1]]:
+            pen.polygon(_pixels(_box(other[:3], other[3], other[4]), centre), fill=OTHER)
+        pen.polygon(_pixels(_box(ego[step, :3], LENGTH_M, WIDTH_M), centre), fill=EGO)
         strip.paste(frame, (i * SIDE, 0))
     out = io.BytesIO()
     strip.save(out, format="PNG")
@@ -52,7 +52,9 @@ def _pixels(points: np.ndarray, centre: np.ndarray) -> list[tuple[float, float]]
     return [(float(x), float(y)) for x, y in seen]
 
 
-def _box(x: float, y: float, heading: float, length: float, width: float) -> np.ndarray:
+def _box(pose: np.ndarray, length: float, width: float) -> np.ndarray:
+    """Return the corners ``[4, 2]`` of a rectangle around ``pose``: x, y, heading."""
+    heading = float(pose[2])
     along = np.array([math.cos(heading), math.sin(heading)]) * length / 2
     across = np.array([-math.sin(heading), math.cos(heading)]) * width / 2
-    return np.array([x, y]) + np.stack([along + across, along - across, -along - across, -along + across])
+    return pose[:2] + np.stack([along + across, along - across, -along - across, -along + across])

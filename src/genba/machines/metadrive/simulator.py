@@ -259,7 +259,7 @@ def _make() -> Any:
             "horizon": MAX_STEPS,
             # A map is made again when its scene comes again, rather than kept for ever.
             "store_map": False,
-            # Cars are made anew for each scene: one that was kept from another scene drives a little differently.
+            # Cars are made anew for each scene: without it a second drive was seen to differ a little from the first.
             "force_destroy": True,
             "log_level": logging.ERROR,
         }
