@@ -52,12 +52,13 @@ def measure(policy, task="toy:AIDED", **options):
 
 
 def test_a_bundle_has_the_guard_and_a_result_says_where_that_is_otherwise(bundle):
-    aided, bare = measure(bundle), measure(bundle, guard=False, way_round=True)
+    aided = measure(bundle, allow_unchecked=True)
+    bare = measure(bundle, allow_unchecked=True, guard=False, way_round=True)
     num_steps = aided.control["num_steps"]
     assert aided.policy == "model" and aided.control["interventions"]["own:still"] == num_steps
     assert bare.policy == "model without guard with way round"
     assert "own:still" not in bare.control["interventions"]
-    masked = measure(bundle, guard=False, masked=["goal"])
+    masked = measure(bundle, allow_unchecked=True, guard=False, masked=["goal"])
     assert masked.policy == "model without goal and guard"
 
 
