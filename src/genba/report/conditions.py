@@ -142,7 +142,7 @@ def _success(result: Result | None) -> str:
 
 
 def _statistic(result: Result, metric: str, statistic: Literal["median", "mean"]) -> str:
-    if metric not in result.metrics:  # measured before there was such a metric
+    if not all(metric in outcome for outcome in result.outcomes):  # measured before there was such a metric
         return "–"
     values = result.values(metric)
     known = values[np.isfinite(values)]

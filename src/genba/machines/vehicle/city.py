@@ -108,7 +108,7 @@ class CityEnv(PlacedEnv):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._name, self._city = name, load_city(name)
+        self.name, self._city = name, load_city(name)
         self._cars = _CityTraffic()
         self._traffic = self._cars
         self._lay(self._city.lanes)
@@ -119,7 +119,7 @@ class CityEnv(PlacedEnv):
         Raises:
             SimulatorError: SUMO cannot start.
         """
-        numbers = self._cars.begin(self._name, self._city, seed)
+        numbers = self._cars.begin(self.name, self._city, seed)
         x, y, heading, speed, colour, since_s, stop_m, goal_m, num_points = numbers[:HEAD].tolist()
         rest = HEAD + 2 * int(num_points)
         path = make_path(numbers[HEAD:rest].reshape(-1, 2), stop_m=stop_m, goal_m=goal_m)
