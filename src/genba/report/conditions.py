@@ -74,6 +74,7 @@ SHEETS = {
             "at_fault",
             "not_at_fault",
             "ran_red",
+            "ran_stop",
             "off_road",
             "timed_out",
             "pdm_score",
@@ -144,6 +145,8 @@ def _success(result: Result | None) -> str:
 
 
 def _statistic(result: Result, metric: str, statistic: Literal["median", "mean"]) -> str:
+    if not all(metric in outcome for outcome in result.outcomes):  # measured before there was such a metric
+        return "–"
     values = result.values(metric)
     known = values[np.isfinite(values)]
     return f"{np.median(known) if statistic == 'median' else known.mean():.3g}" if len(known) else "–"

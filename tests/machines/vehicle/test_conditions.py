@@ -20,11 +20,12 @@ from genba.machines.vehicle.conditions import (
     draw_bodies,
     made_way,
 )
-from genba.machines.vehicle.expert import GapExpert
+from genba.machines.vehicle.expert import GapExpert, plan_along
 from genba.machines.vehicle.network import load_road
 from genba.machines.vehicle.scenario import draw_scenario
 from genba.machines.vehicle.simulator import VehicleEnv
 from genba.machines.vehicle.traffic_process import PERSON
+from genba.machines.vehicle.verifier import verify
 from genba.registry import task
 from genba.spec.action import Action
 from genba.spec.episode import Episode
@@ -152,6 +153,31 @@ def test_the_priority_road_has_no_light_and_more_cars_than_the_minor_one():
     # 30 schedules of 86 s: 439 cars at 0.17 per second, 103 at 0.04; five standard deviations are 105 and 51.
     for arm, expected in (("e", 439), ("w", 439), ("n", 103), ("s", 103)):
         assert abs(entered[arm] - expected) < 5 * math.sqrt(expected)
+
+
+def test_at_an_all_way_stop_no_channel_tells_of_the_sign_and_who_knows_of_it_stops_and_gets_its_turn():
+    env = VehicleEnv(BY_NAME["all-way-stop"])
+    try:
+        expert, outcomes = GapExpert(env), []
+        for knows in (False, True):
+            step, has_stood = env.reset(SEED), not knows
+            while not (step.terminated or step.truncated):
+                world = env.world
+                assert world.colour == 0 and step.samples["signal"].values[-1, 0] == 0
+                action = expert.act(Observation(env.embodiment.id, step.time_ns, {})).at(step.time_ns)
+                has_stood |= world.ego.speed_mps < 0.3 and world.stop_line_m < 2.7
+                if not has_stood:
+                    stop_m = world.path.stop_m - 1.0
+                    halt = plan_along(
+                        world.path, world.along_m, world.lateral_m, world.ego.speed_mps, world.objects, stop_m
+                    )
+                    action = Action(np.array([halt, action.continuous[1]], np.float32))
+                step = env.step(action)
+            outcomes.append(verify(env.trace()))
+        assert [outcome["ran_stop"] for outcome in outcomes] == [1.0, 0.0]
+        assert [outcome["success"] for outcome in outcomes] == [1.0, 1.0]
+    finally:
+        env.close()
 
 
 def test_nobody_waits_for_ever_for_a_car_that_stands_in_the_junction():

@@ -119,7 +119,8 @@ def test_the_pdm_score_weighs_as_navsim_does():
 
 
 def test_the_driving_score_multiplies_what_each_infraction_leaves():
-    clean = {"progress": 0.8, "hit": [], "ran_red": False, "off_road_share": 0.0}
+    clean = {"progress": 0.8, "hit": [], "ran_red": False, "ran_stop": False, "off_road_share": 0.0}
     assert driving_score(**clean) == 0.8
     assert driving_score(**{**clean, "hit": [PERSON], "ran_red": True}) == pytest.approx(0.8 * 0.5 * 0.7)
+    assert driving_score(**{**clean, "ran_stop": True}) == pytest.approx(0.8 * 0.8)
     assert driving_score(**{**clean, "hit": [CAR, CAR], "off_road_share": 0.25}) == pytest.approx(0.8 * 0.75 * 0.36)

@@ -58,6 +58,7 @@ def test_no_world_is_one_that_a_condition_holds_out():
                 held_out.lidar_drops_out and not world.lidar_drops_out,
                 held_out.is_signal_off and not world.is_signal_off,
                 held_out.control != world.control == "signalised",
+                held_out.control == "allway_stop" != world.control,
                 # where there is no light, the fullest arm carries 0.6 of the dense road's cars or less
                 bool(held_out.car_rates_hz)
                 and max(world.car_rates_hz.values()) <= 0.6 * max(held_out.car_rates_hz.values()),

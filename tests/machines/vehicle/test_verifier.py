@@ -55,6 +55,42 @@ def test_crossing_while_the_light_is_red_counts(trace):
     assert verify(painted)["ran_red"] == 1.0 and verify(painted)["success"] == 0.0
 
 
+def approach(slowest_mps: float, before_line_m: float, *, has_stop_sign: bool) -> dict[str, np.ndarray]:
+    """North along x = 0 over a line, braking and speeding up by 4 m/s^2, slowest with the front so far before the line."""
+    speed = slowest_mps + 0.4 * np.abs(np.arange(-20, 21))
+    y = np.concatenate([[0.0], np.cumsum(0.05 * (speed[1:] + speed[:-1]))])
+    zero, along = np.zeros(41), y - y[20]
+    line_m = 3.7 + before_line_m  # of the rear axle, where it is slowest at 0
+    return {
+        "ego": np.stack([1.0 + 0.1 * np.arange(41), zero, along, zero + np.pi / 2, speed, zero, zero, zero, along], 1),
+        "colour": np.zeros(41, np.int64),
+        "objects": np.zeros((0, 8)),
+        "object_splits": np.zeros(42, np.int64),
+        "lidar": np.zeros((0, 3)),
+        "lidar_splits": np.zeros(42, np.int64),
+        "path": np.array([[0.0, -40.0], [0.0, 40.0]]),
+        "path_m": np.array([40.0 + along[0], 40.0 + line_m, 40.0 + along[-2]]),
+        "stop_line": np.array([[-1.6, line_m], [1.6, line_m]]),
+        "goal_line": np.array([[-5.0, along[-2]], [5.0, along[-2]]]),
+        "lanes": np.array([[0.0, -40.0], [0.0, 40.0]]),
+        "lane_splits": np.array([0, 2]),
+        "has_stop_sign": np.array(has_stop_sign),
+    }
+
+
+@pytest.mark.parametrize(
+    ("slowest_mps", "before_line_m", "ran"),
+    [(0.45, 0.1, 0.0), (0.45, 2.9, 0.0), (0.55, 2.9, 1.0), (0.45, 3.1, 1.0), (0.45, -0.2, 1.0)],
+    ids=["stood at the line", "stood 2.9 m before", "rolled", "stood too early", "stood past it"],
+)
+def test_a_stop_sign_asks_for_less_than_half_a_metre_per_second_within_three_metres(slowest_mps, before_line_m, ran):
+    outcome = verify(approach(slowest_mps, before_line_m, has_stop_sign=True))
+    # It is reported, costs a fifth of the driving score, and does not take success: no channel tells of the sign.
+    assert outcome["ran_stop"] == ran and outcome["success"] == 1.0
+    assert outcome["driving_score"] == pytest.approx(outcome["route_completion"] * (0.8 if ran else 1.0))
+    assert verify(approach(slowest_mps, before_line_m, has_stop_sign=False))["ran_stop"] == 0.0
+
+
 def test_a_car_moved_off_the_lanes_is_off_the_road(trace):
     ego = trace["ego"].copy()
     ego[:, 1] += 6.0  # the northbound arm ends 0.5 m beside its 6.4 m half-width

@@ -18,8 +18,10 @@ from typing import Any
 from genba.machines.vehicle.traffic_process import CAR, COLOURS, STEP_S, TRUCK, serve
 
 EGO_LENGTH_M, EGO_WIDTH_M = 4.6, 1.85
-#: seconds of traffic before a car is taken, and how long one is waited for
-WARM_UP_S, PATIENCE_S = 60.0, 120.0
+#: how long one waits for a car that can be taken
+PATIENCE_S = 120.0
+#: a longer vehicle is a truck, whatever its class
+LONGEST_CAR_M = 7.0
 #: how far before the stop line it is taken
 NEAREST_M, FARTHEST_M = 30.0, 85.0
 #: for how long its light may yet be red or yellow
@@ -35,22 +37,24 @@ class _City:
 
     def reset(self, request: dict[str, Any]) -> list[float]:
         sumo, draw = self._sumo, random.Random(request["seed"])
-        begin_s = draw.uniform(request["begin_s"], request["end_s"] - WARM_UP_S - PATIENCE_S)
+        begin_s = draw.uniform(request["begin_s"], request["end_s"] - request["warm_up_s"] - PATIENCE_S)
         options = [
             *("-n", request["net_file"], "-r", request["route_file"], "--begin", f"{begin_s:.0f}"),
             *("--seed", str(request["seed"] % 2**31), "--step-length", str(STEP_S), "--no-step-log", "true"),
             *("--no-warnings", "true", "--time-to-teleport", "-1", "--collision.action", "none"),
             *("--xml-validation", "never"),
         ]
+        if request["additional_files"]:
+            options += ["-a", ",".join(request["additional_files"])]
         if self._started:
             sumo.load(options)
         else:
             sumo.start(["sumo", *options])
             self._started = True
         self._light = sumo.trafficlight.getIDList()[0]
-        self._origin = tuple(request["origin"])
+        self._origin, self._most_ahead = tuple(request["origin"]), request["most_ahead"]
         self._bodies: dict[str, tuple[float, float, float, float]] = {}
-        for _ in range(round(WARM_UP_S / STEP_S)):
+        for _ in range(round(request["warm_up_s"] / STEP_S)):
             sumo.simulationStep()
         for _ in range(round(PATIENCE_S / STEP_S)):
             sumo.simulationStep()
@@ -73,12 +77,17 @@ class _City:
         """Return a car's lanes from the one that it is on to beyond the light, and its link there; None where it is no candidate."""
         sumo = self._sumo
         vehicle, lane = sumo.vehicle, sumo.vehicle.getLaneID(name)
-        if vehicle.getVehicleClass(name) != "passenger" or not lane:
+        if not self._is_car(name) or not lane:
             return None
         left_m = sumo.lane.getLength(lane) - vehicle.getLanePosition(name)
         links = [link[0] if link else ("", "", "") for link in sumo.trafficlight.getControlledLinks(self._light)]
         if not NEAREST_M <= left_m <= FARTHEST_M or lane not in {link[0] for link in links}:
             return None
+        if self._most_ahead is not None:
+            at_m = vehicle.getLanePosition(name)
+            ahead = [other for other in sumo.lane.getLastStepVehicleIDs(lane) if vehicle.getLanePosition(other) > at_m]
+            if len(ahead) > self._most_ahead:
+                return None
         route = vehicle.getRoute(name)[vehicle.getRouteIndex(name) :]
         lanes, beyond_m = [lane], 0.0
         while beyond_m < END_AFTER_M:
@@ -94,6 +103,10 @@ class _City:
         if number is None or self._wait_s(number) > LONGEST_WAIT_S:
             return None
         return name, lanes, number
+
+    def _is_car(self, name: str) -> bool:
+        vehicle = self._sumo.vehicle
+        return vehicle.getVehicleClass(name) == "passenger" and vehicle.getLength(name) <= LONGEST_CAR_M
 
     def _wait_s(self, link: int) -> float:
         """Return how long it takes until a link of the light has green; infinite where it never has."""
@@ -155,7 +168,7 @@ class _City:
             if name == self._ego:
                 continue
             if name not in self._bodies:
-                kind = CAR if vehicle.getVehicleClass(name) == "passenger" else TRUCK
+                kind = CAR if self._is_car(name) else TRUCK
                 size = vehicle.getLength(name), vehicle.getWidth(name)
                 self._bodies[name] = (float(len(self._bodies)), float(kind), *size)
             number, kind_number, length_m, width_m = self._bodies[name]

@@ -74,7 +74,7 @@ class Condition:
     mu: float = MU
     #: whether the LiDAR is silent for 2 s of every 4 s
     lidar_drops_out: bool = False
-    #: whether there is a light at all; without one the ego comes from the minor road
+    #: who goes first: what the light says; the road with priority, and the ego comes from the minor one; at stop signs, who came first
     control: Control = "signalised"
     #: whether the light is dark and its messages are missing: whoever comes from the right goes first
     is_signal_off: bool = False
@@ -122,6 +122,11 @@ CONDITIONS = (
         description="Somebody walks over the exit road, and friction is 0.25 and nobody says so.",
         event="jaywalker",
         mu=LOW_MU,
+    ),
+    Condition(
+        name="all-way-stop",
+        description="No light, a stop sign at every arm, of which no channel tells; who came first goes first.",
+        control="allway_stop",
     ),
 )  # fmt: skip
 

@@ -38,8 +38,11 @@ GOAL_AFTER_JUNCTION_M = 35.0
 SHOULDER_M = 0.5
 
 ARMS = "nesw"
-#: with a light, or without one: then the road from east to west has priority, and the ego comes from the minor one
-Control = Literal["signalised", "priority"]
+#: with a light; without one: then the road from east to west has priority, and the ego comes from the minor one; with a stop sign at
+#: every arm: whoever came first goes first
+Control = Literal["signalised", "priority", "allway_stop"]
+#: what netconvert calls the middle node
+NODE_TYPES: dict[Control, str] = {"signalised": "traffic_light", "priority": "priority", "allway_stop": "allway_stop"}
 #: Manoeuvre of the ego, which always comes from the south -> (arm it leaves by, lanes it may use).
 MANOEUVRES: dict[str, tuple[str, tuple[int, ...]]] = {
     "left": ("w", (2,)),
@@ -70,7 +73,7 @@ class Road:
     segments: np.ndarray
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=len(NODE_TYPES))
 def load_road(control: Control = "signalised") -> Road:
     """Return the road, building it on first use.
 
@@ -135,11 +138,26 @@ def sumo_home() -> Path:
     return Path(sumo.SUMO_HOME)
 
 
+def road_cache() -> Path:
+    """Return the folder in which files of roads are kept, made if need be.
+
+    Raises:
+        SimulatorError: it cannot be made.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "genba"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SimulatorError(
+            f"{cache}: cannot create the cache of road networks ({error}); set XDG_CACHE_HOME"
+        ) from error
+    return cache
+
+
 def _build(control: Control) -> Path:
-    node_type = {"signalised": "traffic_light", "priority": "priority"}[control]
     nodes = (
         "<nodes>"
-        + f'<node id="c" x="0" y="0" type="{node_type}" radius="6"/>'
+        + f'<node id="c" x="0" y="0" type="{NODE_TYPES[control]}" radius="6"/>'
         + "".join(
             f'<node id="{arm}" x="{x * ARM_LENGTH_M}" y="{y * ARM_LENGTH_M}"/>'
             for arm, x, y in (("n", 0, 1), ("e", 1, 0), ("s", 0, -1), ("w", -1, 0))
@@ -148,7 +166,7 @@ def _build(control: Control) -> Path:
     )
     shared = f'numLanes="2" speed="{SPEED_LIMIT_MPS}" width="{LANE_WIDTH_M}" sidewalkWidth="{SIDEWALK_WIDTH_M}"'
     # nothing is written where all are equal, so that the signalised net stays the file that it was
-    ranks = [""] * 4 if control == "signalised" else [f' priority="{1 + (arm in "ew")}"' for arm in ARMS]
+    ranks = [f' priority="{1 + (arm in "ew")}"' if control == "priority" else "" for arm in ARMS]
     edges = (
         "<edges>"
         + "".join(
@@ -165,16 +183,10 @@ def _build(control: Control) -> Path:
     ]
     home = sumo_home()
     digest = hashlib.sha256("\n".join([nodes, edges, *options, str(home)]).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "genba"
+    cache = road_cache()
     net_file = cache / f"intersection-{digest}.net.xml"
     if net_file.exists():
         return net_file
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SimulatorError(
-            f"{cache}: cannot create the cache of road networks ({error}); set XDG_CACHE_HOME"
-        ) from error
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         work = Path(folder)
         (work / "nodes.xml").write_text(nodes, encoding="utf-8")

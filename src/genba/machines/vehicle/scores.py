@@ -29,8 +29,8 @@ YAW_RATE_RADPS, YAW_ACCELERATION_RADPS2 = 0.95, 1.93
 LON_JERK_MPS3, JERK_MPS3 = 4.13, 8.37
 #: windows of the fits, in samples at 10 Hz: acceleration, jerk, yaw
 ACCELERATION_WINDOW, JERK_WINDOW, YAW_WINDOW = 7, 15, 5
-#: what is left of CARLA's driving score after hitting a person, hitting a vehicle, passing a red light
-PERSON_PENALTY, VEHICLE_PENALTY, RED_PENALTY = 0.50, 0.60, 0.70
+#: what is left of CARLA's driving score after hitting a person, hitting a vehicle, passing a red light, passing a stop sign
+PERSON_PENALTY, VEHICLE_PENALTY, RED_PENALTY, STOP_PENALTY = 0.50, 0.60, 0.70, 0.80
 
 
 def is_at_fault(
@@ -160,13 +160,16 @@ def pdm_score(*, is_at_fault: bool, off_road: bool, progress: float, has_time: b
     return (5.0 * progress + 5.0 * has_time + 2.0 * comfortable) / 12.0
 
 
-def driving_score(*, progress: float, hit: Sequence[float], ran_red: bool, off_road_share: float) -> float:
+def driving_score(
+    *, progress: float, hit: Sequence[float], ran_red: bool, ran_stop: bool, off_road_share: float
+) -> float:
     """Return route completion times the penalty of every infraction, between 0 and 1.
 
     Args:
         progress: share of the route that was driven.
         hit: the kind of each body that was touched, whosever fault it was.
         ran_red: whether a red light was passed.
+        ran_stop: whether a stop sign was passed without a stop.
         off_road_share: share of the driven way that lay off the road.
 
     Left out: scenario time-outs, minimum speed, and yielding to emergency vehicles, who here do not wait for the car: who
@@ -174,7 +177,8 @@ def driving_score(*, progress: float, hit: Sequence[float], ran_red: bool, off_r
 
     Source: CARLA Leaderboard 2.0, infraction penalties.
     """
-    score = progress * (1.0 - off_road_share) * (RED_PENALTY if ran_red else 1.0)
+    score = progress * (1.0 - off_road_share)
+    score *= (RED_PENALTY if ran_red else 1.0) * (STOP_PENALTY if ran_stop else 1.0)
     for kind in hit:
         score *= PERSON_PENALTY if kind in (PERSON, CYCLIST) else VEHICLE_PENALTY
     return score

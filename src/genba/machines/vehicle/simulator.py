@@ -204,7 +204,7 @@ class VehicleEnv:
         along the path. ``colour`` int64 ``[steps]``. ``objects`` ``[rows, 8]`` with ``object_splits`` ``[steps + 1]``.
         ``lidar`` float32 ``[points, 3]`` in the sensor's frame with ``lidar_splits``. ``path`` ``[points, 2]``,
         ``stop_line`` and ``goal_line`` ``[2, 2]``, ``lanes`` ``[points, 2]`` with ``lane_splits``, ``buildings``
-        ``[buildings, 4]``, ``path_m`` ``[3]``: start, stop and goal along the path.
+        ``[buildings, 4]``, ``path_m`` ``[3]``: start, stop and goal along the path. ``has_stop_sign`` bool ``[]``.
         """
         path = self._path
         lane_lengths = [len(line) for line in self._lane_lines]
@@ -222,6 +222,7 @@ class VehicleEnv:
             "lanes": np.concatenate(self._lane_lines),
             "lane_splits": _splits(lane_lengths),
             "buildings": BUILDINGS.copy(),
+            "has_stop_sign": np.array(self.condition.control == "allway_stop"),
         }
 
     def instruction(self) -> str:

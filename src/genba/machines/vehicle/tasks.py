@@ -91,23 +91,29 @@ def _held_out(condition: Condition) -> Task:
     SIGNAL_OFF,
     DENSE_PRIORITY_ROAD,
     SLIPPERY_JAYWALKER,
+    ALL_WAY_STOP,
 ) = (_held_out(condition) for condition in CONDITIONS)
 
 
-def _city(name: str, where: str, *, is_trained_on: bool) -> Task:
-    """Make the task of a real crossing with the demand of one of its hours."""
+def _city(name: str, what: str, *, is_trained_on: bool) -> Task:
+    """Make the task of a crossing that others drew, with the demand of an hour."""
     return replace(
         INTERSECTION,
         id=f"vehicle/{name}@1",
-        description=f"Cross a real intersection of {where}, among the cars of a measured hour; no people, no buildings."
-        + ("" if is_trained_on else " Held out of training."),
+        description=f"Cross {what}; no people, no buildings." + ("" if is_trained_on else " Held out of training."),
         make_env=lambda: CityEnv(name),
         train_seeds=INTERSECTION.train_seeds if is_trained_on else range(0),
     )
 
 
-COLOGNE = _city("cologne1", "Cologne", is_trained_on=True)
-INGOLSTADT = _city("ingolstadt1", "Ingolstadt", is_trained_on=False)
+COLOGNE, INGOLSTADT = (
+    _city(name, f"a real intersection of {where}, among the cars of a measured hour", is_trained_on=is_trained_on)
+    for name, where, is_trained_on in (("cologne1", "Cologne", True), ("ingolstadt1", "Ingolstadt", False))
+)
+RILSA1, RILSA3 = (
+    _city(name, f"example {name[-1]} of the German guideline for traffic signals, among its cars", is_trained_on=False)
+    for name in ("rilsa1", "rilsa3")
+)
 
 
 def recorded(path: Path) -> Task:

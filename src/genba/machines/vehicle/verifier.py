@@ -25,6 +25,8 @@ LENGTH_M, WIDTH_M, REAR_OVERHANG_M = 4.6, 1.85, 0.9
 #: half a lane and the paved strip beside it
 DRIVABLE_M = 1.6 + 0.5
 RED = 1
+#: at a stop sign one has stood once one was slower than this, this close before the line
+STOOD_MPS, STOP_ZONE_M = 0.5, 3.0
 #: nobody farther than this is looked at: at 25 m/s each, 0.95 s before a touch, and a truck's length
 NEAR_M = 60.0
 #: gaps wider than this are all the same
@@ -40,6 +42,7 @@ METRICS = (
     Metric(name="at_fault", unit="1", meaning="Touched one, by its own fault as nuPlan has it.", better="lower"),
     Metric(name="not_at_fault", unit="1", meaning="Touched by others only.", better="lower"),
     Metric(name="ran_red", unit="1", meaning="Front bumper crossed the stop line while the light was red.", better="lower"),
+    Metric(name="ran_stop", unit="1", meaning="Front bumper crossed the line of a stop sign and had not stood in the 3 m before it.", better="lower"),
     Metric(name="off_road", unit="1", meaning="A corner of the car left the paved lanes.", better="lower"),
     Metric(name="timed_out", unit="1", meaning="None of these and not there within 80 s.", better="lower"),
     Metric(name="time_s", unit="s", meaning="Time from the start to the end of the episode.", better="lower"),
@@ -86,6 +89,7 @@ def verify(trace: Mapping[str, np.ndarray]) -> dict[str, float]:
     front = np.stack([x, y], 1) + (LENGTH_M - REAR_OVERHANG_M) * np.stack([np.cos(heading), np.sin(heading)], 1)
     crossed_stop = _crossings(front, trace["stop_line"])
     ran_red = bool((crossed_stop & (colour[:-1] == RED)).any())
+    ran_stop = bool(trace["has_stop_sign"]) and _ran_stop(front, ego[:, 4], crossed_stop, trace["stop_line"])
 
     lane_splits = trace["lane_splits"]
     lines = [trace["lanes"][a:b] for a, b in itertools.pairwise(lane_splits)]
@@ -121,13 +125,16 @@ def verify(trace: Mapping[str, np.ndarray]) -> dict[str, float]:
         is_at_fault=at_fault, off_road=off_road, progress=progress, has_time=has_time, comfortable=comfort
     )
     hit = near_objects[touched, 1].tolist()
-    driving = scores.driving_score(progress=progress, hit=hit, ran_red=ran_red, off_road_share=off_road_share)
+    driving = scores.driving_score(
+        progress=progress, hit=hit, ran_red=ran_red, ran_stop=ran_stop, off_road_share=off_road_share
+    )
     return {
         "success": float(success),
         "collided": float(collided),
         "at_fault": float(at_fault),
         "not_at_fault": float(collided and not at_fault),
         "ran_red": float(ran_red),
+        "ran_stop": float(ran_stop),
         "off_road": float(off_road),
         "timed_out": float(not (success or collided or ran_red or off_road)),
         "time_s": time_s,
@@ -146,6 +153,15 @@ def _first_touches(ids: np.ndarray, gaps: np.ndarray) -> list[int]:
     """Return for each body that was touched where its first touch stands in ``ids`` and ``gaps`` ``[pairs]``."""
     touching = np.flatnonzero(gaps <= 0)
     return [int(touching[i]) for i in np.unique(ids[touching], return_index=True)[1]]
+
+
+def _ran_stop(front: np.ndarray, speed_mps: np.ndarray, crossed: np.ndarray, line: np.ndarray) -> bool:
+    """Say whether the front bumper ``[steps, 2]`` crossed the line and was never slow enough in the zone before it."""
+    if not crossed.any():
+        return False
+    before = slice(int(np.argmax(crossed)) + 1)
+    near = shapely.distance(shapely.points(front[before]), shapely.LineString(line)) <= STOP_ZONE_M
+    return not bool((speed_mps[before][near] < STOOD_MPS).any())
 
 
 def _check(trace: Mapping[str, np.ndarray]) -> None:
