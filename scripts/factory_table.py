@@ -22,7 +22,7 @@ move every order: no policy that hears of it later should be expected to reach i
 
 Where several things happen, what is compared is the decision at the first moment.
 
-Each section names its weights. *Joint*: one network for arm, car and factory, as in `models/`. *Specialist*: a network at the same preset `tiny` (about a million
+Each section names its weights. *Joint*: one network for all machines, as in `models/`. *Specialist*: a network at the same preset `tiny` (about a million
 weights) that saw the factory alone, fourteen minutes of wall time on 160 plans of 5x50 and 120 of 10x200.
 """
 
