@@ -85,6 +85,9 @@ def test_training_leaves_out_what_a_machine_with_a_dead_pad_lacks():
         np.testing.assert_array_equal(trained[name][0], array)
         np.testing.assert_array_equal(trained[name][1], on_machine[name])
     assert trained["touch.mask"][2, -1].tolist() == [True] * 3 + [False] * 3
+    # Where nothing was drawn, as when a trained model is only asked, both are shown.
+    for name, array in hide(FACTS, batch, {}).items():
+        np.testing.assert_array_equal(array, batch[name])
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ def hide(
     Args:
         embodiment: whose windows.
         arrays: of ``packed_shapes`` with a leading batch axis; what is there under ``next.`` stays.
-        hidden: twins -> int ``[batch]``: 0 or 1 for the sensor that is left out, -1 for none.
+        hidden: twins -> int ``[batch]``: 0 or 1 for the sensor that is left out, -1 for none; twins that are not named keep both.
     """
     out = dict(arrays)
     copied: set[str] = set()
-    for twins in embodiment.twins:
+    for twins in (twins for twins in embodiment.twins if twins.name in hidden):
         for side in (0, 1):
             rows = np.flatnonzero(hidden[twins.name] == side)
             for channel, columns in left_out(embodiment, twins, side).items():
