@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import toy
+from slow_engine import Clock
 
 from genba.runtime.executor import Executor
 from genba.spec.action import Action, ActionChunk
@@ -17,16 +18,6 @@ from genba.spec.units import MILLISECOND_NS
 
 #: the cart: period 50 ms, deadline 50 ms, chunks of 8, executed for 4; 5 N per control step
 PERIOD_NS = 50 * MILLISECOND_NS
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Scripted:
@@ -61,7 +52,7 @@ def drive(executor: Executor, num_steps: int) -> list[float]:
 
 
 def test_a_chunk_is_executed_for_its_execute_length_and_looked_up_by_time():
-    clock = Clock()
+    clock = Clock(100.0)
     policy = Scripted(clock, [])
     executor = Executor(policy, toy.CART_FACTS, clock=clock)
     sent = drive(executor, 9)
@@ -71,14 +62,14 @@ def test_a_chunk_is_executed_for_its_execute_length_and_looked_up_by_time():
 
 
 def test_a_skipped_control_step_does_not_shift_the_ones_after_it():
-    clock = Clock()
+    clock = Clock(100.0)
     executor = Executor(Scripted(clock, []), toy.CART_FACTS, clock=clock)
     executor.step(observed(0))
     assert executor.step(observed(2)).continuous[0] == pytest.approx(0.102)
 
 
 def test_a_late_answer_is_bridged_by_the_rest_of_the_last_chunk_and_then_takes_over_at_its_own_time():
-    clock = Clock()
+    clock = Clock(100.0)
     # the second decision, at step 4, takes 120 ms: it is there from 200 + 120 = 320 ms on, which is step 7
     executor = Executor(Scripted(clock, [0.0, 0.12]), toy.CART_FACTS, clock=clock)
     sent = drive(executor, 9)
@@ -91,7 +82,7 @@ def test_a_late_answer_is_bridged_by_the_rest_of_the_last_chunk_and_then_takes_o
 
 
 def test_without_a_tail_the_machine_does_what_it_does_on_a_fault():
-    clock = Clock()
+    clock = Clock(100.0)
     # the first decision takes 120 ms: nothing at steps 0, 1 and 2; its chunk serves step 3 and a new one is due at 4
     executor = Executor(Scripted(clock, [0.12]), toy.CART_FACTS, clock=clock)
     sent = drive(executor, 5)
@@ -100,7 +91,7 @@ def test_without_a_tail_the_machine_does_what_it_does_on_a_fault():
 
 
 def test_a_chunk_that_comes_after_its_own_end_is_thrown_away_and_asked_for_again():
-    clock = Clock()
+    clock = Clock(100.0)
     policy = Scripted(clock, [0.55])  # there at step 11; its 8 steps end with step 7
     sent = drive(Executor(policy, toy.CART_FACTS, clock=clock), 12)
     np.testing.assert_allclose(sent, [0.0] * 11 + [0.2], atol=1e-6)
@@ -108,7 +99,7 @@ def test_a_chunk_that_comes_after_its_own_end_is_thrown_away_and_asked_for_again
 
 
 def test_an_answer_exactly_at_the_deadline_is_in_time():
-    clock = Clock()
+    clock = Clock(100.0)
     executor = Executor(Scripted(clock, [0.0]), toy.CART_FACTS, clock=clock)
     clock.now = 0.05
     executor.step(observed(0), arrived=0.0)
@@ -119,7 +110,7 @@ def test_an_answer_exactly_at_the_deadline_is_in_time():
 
 
 def test_without_enforcement_a_late_answer_is_used_but_counted():
-    clock = Clock()
+    clock = Clock(100.0)
     executor = Executor(Scripted(clock, [0.12]), toy.CART_FACTS, clock=clock, enforce_deadline=False)
     assert drive(executor, 1)[0] == pytest.approx(0.1)
     assert (executor.log.num_misses, executor.log.num_fallbacks) == (1, 0)
@@ -130,7 +121,7 @@ def test_the_guard_has_the_last_word_on_proposals_and_fallbacks_alike():
     assert drive(executor, 2) == [10.0, 10.0]
     assert executor.log.num_guarded == 2
     assert executor.log.interventions == {"force:limit": 2}
-    clock = Clock()
+    clock = Clock(100.0)
     # at step 4 the chunk of 4 is over and the next is late: safe is 0, but 10 -> 0 takes two steps of 5 N
     policy = Scripted(clock, [0.0, 1.0], length=4)
     policy.act = lambda observation, act=policy.act: (  # type: ignore[method-assign]
@@ -154,7 +145,7 @@ def lines_observation():
 
 def test_a_late_or_refused_choice_tells_the_machine_to_go_on():
     observation = lines_observation()
-    clock, dispatcher = Clock(), toy.Dispatcher("slow", 1.0)
+    clock, dispatcher = Clock(100.0), toy.Dispatcher("slow", 1.0)
     act = dispatcher.act
 
     def slow(observation):
@@ -173,7 +164,7 @@ def test_a_late_or_refused_choice_tells_the_machine_to_go_on():
 
 
 def test_late_choices_are_never_applied_to_later_rows():
-    clock = Clock()
+    clock = Clock(100.0)
     dispatcher = toy.Dispatcher("slow", 1.0)
     act, calls = dispatcher.act, []
 

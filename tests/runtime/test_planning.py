@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toy
+from slow_engine import Clock, SlowEngine
 
 from genba.errors import BundleError, ConfigError
 from genba.runtime.bundle import Bundle
@@ -13,30 +14,6 @@ from genba.runtime.planning import Plan, roll_forward
 from genba.runtime.policy import EnginePolicy
 from genba.spec.normalise import Normalizer
 from genba.spec.observation import observe
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class SlowEngine:
-    """A real engine on a computer where foretelling takes one second of ``clock`` per candidate, and all else none."""
-
-    def __init__(self, engine: OnnxEngine, clock: Clock) -> None:
-        self.engine, self.clock = engine, clock
-
-    def __getattr__(self, name: str):
-        return getattr(self.engine, name)
-
-    def foretell(self, latents, actions, memory):
-        self.clock.now += len(latents)
-        return self.engine.foretell(latents, actions, memory)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +44,9 @@ def test_the_best_of_the_candidates_is_taken_and_the_flows_own_answer_is_among_t
 def test_as_many_candidates_as_there_is_time_for(engine, observation):
     clock = Clock()
     policy = EnginePolicy(
-        SlowEngine(engine, clock), plan=Plan(objective=most_force, num_candidates=6, flow_steps=1), clock=clock
+        SlowEngine(engine, clock, candidate_s=1.0),
+        plan=Plan(objective=most_force, num_candidates=6, flow_steps=1),
+        clock=clock,
     )
     policy.act(observation)  # learns that a candidate takes 1 s
     assert policy.candidates_taken == 6

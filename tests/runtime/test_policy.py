@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toy
+from slow_engine import Clock, SlowEngine
 
 from genba.errors import BundleError
 from genba.model.config import preset
@@ -19,30 +20,6 @@ from genba.spec.observation import Observation, observe
 from genba.spec.protocols import Policy
 from genba.spec.statistics import Statistics, measure
 from genba.spec.streams import dense
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class SlowEngine:
-    """A real engine on a computer where each flow step takes one second of ``clock``, and encoding none."""
-
-    def __init__(self, engine: OnnxEngine, clock: Clock) -> None:
-        self.engine, self.clock = engine, clock
-
-    def __getattr__(self, name: str):
-        return getattr(self.engine, name)
-
-    def velocity(self, noisy, time, memory):
-        self.clock.now += 1.0
-        return self.engine.velocity(noisy, time, memory)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +70,7 @@ def test_the_answer_is_the_flow_integrated_in_equal_steps_and_unpacked(engine):
 )
 def test_as_many_flow_steps_as_fit_before_the_deadline_but_never_none(engine, time_left_s, expected):
     clock = Clock()
-    policy = EnginePolicy(SlowEngine(engine, clock), flow_steps=6, clock=clock)
+    policy = EnginePolicy(SlowEngine(engine, clock, flow_step_s=1.0), flow_steps=6, clock=clock)
     policy.act(observed(toy.CART))  # learns that a step takes 1 s
     assert policy.flow_steps_taken == 6
     chunk = policy.act(observed(toy.CART), deadline=clock.now + time_left_s)

@@ -87,6 +87,25 @@ def check_action(embodiment: Embodiment, action: Action, observation: Observatio
             raise SpecError(f"{embodiment.id}: action.{choice.name}: got NaN, expected scores")
 
 
+def commanded(embodiment: Embodiment, action: Action | None, expected: str) -> np.ndarray:
+    """Return an action's continuous numbers ``[dimension]``, as a simulator takes them.
+
+    Args:
+        embodiment: the machine.
+        action: what it was told.
+        expected: the numbers in words, for the message.
+
+    Raises:
+        SpecError: no action, or one that is not as many finite numbers as the machine has dimensions.
+    """
+    continuous = None if action is None else action.continuous
+    if continuous is None or np.shape(continuous) != (len(embodiment.action.continuous),):
+        raise SpecError(f"{embodiment.id}: action.continuous: got {continuous!r}, expected {expected}")
+    if not np.isfinite(continuous).all():
+        raise SpecError(f"{embodiment.id}: action.continuous: got {continuous}, expected finite numbers")
+    return continuous
+
+
 def check_chunk(embodiment: Embodiment, chunk: ActionChunk, observation: Observation) -> None:
     """Refuse a chunk that does not answer ``observation`` or whose actions do not fit."""
     if chunk.time_ns != observation.time_ns or chunk.period_s != embodiment.control.period_s:

@@ -14,12 +14,13 @@ import copy
 import mujoco
 import numpy as np
 
-from genba.errors import SimulatorError, SpecError
+from genba.errors import SimulatorError
 from genba.machines.arm import scene
 from genba.machines.arm.conditions import NOMINAL, Condition
 from genba.machines.arm.objects import HALF_HEIGHT_M, GripObject
 from genba.machines.arm.sensing import SENSING, Sensors
 from genba.spec.action import Action
+from genba.spec.conformance import commanded
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
 from genba.spec.streams import Stream
@@ -116,15 +117,9 @@ class GripEnv:
         """
         if self.thing is None or self._ended:
             raise SimulatorError("arm/grip: step: no episode is under way; call reset(seed) first")
-        if action is None or action.continuous is None or np.shape(action.continuous) != (2,):
-            got = None if action is None else action.continuous
-            raise SpecError(f"{self.embodiment.id}: action.continuous: got {got!r}, expected grip_force and hand_speed")
-        if not np.isfinite(action.continuous).all():
-            raise SpecError(
-                f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers"
-            )
+        continuous = commanded(self.embodiment, action, "grip_force and hand_speed")
         for i, dimension in enumerate(self.embodiment.action.continuous):
-            self._command[i] = min(max(float(action.continuous[i]), dimension.low), dimension.high)
+            self._command[i] = min(max(float(continuous[i]), dimension.low), dimension.high)
         samples = self._advance()
         slid_m = abs(self._object_over_pads_m() - self._seated_m)
         late = self._lifted_step < 0 and self._control_step >= LIFT_DEADLINE_STEPS

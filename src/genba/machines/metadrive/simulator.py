@@ -18,6 +18,7 @@ import numpy as np
 
 from genba.errors import SimulatorError, SpecError
 from genba.spec.action import Action
+from genba.spec.conformance import commanded
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
 from genba.spec.streams import Stream, ragged
@@ -111,14 +112,8 @@ class MetaDriveEnv:
         """
         if self._ended:
             raise SimulatorError("metadrive: step: no episode is under way; call reset(seed) first")
-        if action is None or action.continuous is None or np.shape(action.continuous) != (2,):
-            got = None if action is None else action.continuous
-            raise SpecError(f"{self.embodiment.id}: action.continuous: got {got!r}, expected steering and throttle")
-        if not np.isfinite(action.continuous).all():
-            raise SpecError(
-                f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers"
-            )
-        command = np.clip(action.continuous, -1.0, 1.0).astype(np.float32)
+        continuous = commanded(self.embodiment, action, "steering and throttle")
+        command = np.clip(continuous, -1.0, 1.0).astype(np.float32)
         with _own_draws():
             _, reward, terminated, truncated, info = self.world.step(command)
         self._control_step += 1

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from genba.errors import SimulatorError, SpecError
+from genba.errors import SimulatorError
 from genba.machines.metaworld.task_list import INSTRUCTIONS, MT50
 from genba.spec.action import Action
+from genba.spec.conformance import commanded
 from genba.spec.embodiment import load_embodiment
 from genba.spec.protocols import Step
 from genba.spec.streams import Stream
@@ -104,14 +105,8 @@ class MetaWorldEnv:
         """
         if self._ended:
             raise SimulatorError("metaworld: step: no episode is under way; call reset(seed) first")
-        if action is None or action.continuous is None or np.shape(action.continuous) != (4,):
-            got = None if action is None else action.continuous
-            raise SpecError(f"{self.embodiment.id}: action.continuous: got {got!r}, expected three steps and the grasp")
-        if not np.isfinite(action.continuous).all():
-            raise SpecError(
-                f"{self.embodiment.id}: action.continuous: got {action.continuous}, expected finite numbers"
-            )
-        command = np.clip(action.continuous, -1.0, 1.0).astype(np.float32)
+        continuous = commanded(self.embodiment, action, "three steps and the grasp")
+        command = np.clip(continuous, -1.0, 1.0).astype(np.float32)
         self.raw, reward, _, truncated, info = self._worlds[self.name].step(command)
         self._control_step += 1
         for name, value in (("success", bool(info["success"])), ("reward", float(reward)), ("action", command)):
