@@ -295,7 +295,7 @@ class _Run:
             self.record = dataclasses.replace(
                 self.record, num_parameters=count, seed=recipe(self.plan.recipe).seed, preset=self.plan.recipe
             )
-        return "two ONNX graphs per machine, checked against torch"
+        return "ONNX graphs of each machine, checked against torch"
 
     def measure(self) -> str:
         """Drive every machine with the model and with what it is compared with, on the frozen test seeds."""

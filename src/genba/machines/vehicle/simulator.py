@@ -48,6 +48,8 @@ SIGNAL_AGE_NS = 60 * MILLISECOND_NS
 #: distances along the route at which the map gives waypoints and curvatures
 WAYPOINTS_M = 3.0 * np.arange(1, 11)
 CURVATURES_M = np.array([5.0, 10.0, 18.0, 28.0])
+#: largest curvature that the route channel holds, 1/m: a real map's lanes have kinks that are sharper than any arc
+MAX_CURVATURE = 0.3
 #: standard deviations of the noise of speed, acceleration, yaw rate, steering angle; of lateral and heading error
 TELEMETRY_NOISE = np.array([0.05, 0.1, 0.005, 0.002])
 LATERAL_NOISE_M, HEADING_NOISE_RAD = 0.03, 0.003
@@ -330,8 +332,9 @@ class VehicleEnv:
         numbers = [
             *np.clip(x, -45, 45),
             *np.clip(y, -45, 45),
-            # a real map's lanes have kinks that are sharper than any arc: they read as the end of the range
-            *np.clip([path.at(world.along_m + distance)[3] for distance in CURVATURES_M], -0.3, 0.3),
+            *np.clip(
+                [path.at(world.along_m + distance)[3] for distance in CURVATURES_M], -MAX_CURVATURE, MAX_CURVATURE
+            ),
             min(max(world.lateral_m + lateral_noise_m, -15.0), 15.0),
             math.remainder(heading - here[2], 2 * math.pi),
             min(max(world.stop_line_m, -80.0), 140.0),

@@ -30,7 +30,7 @@ from genba.machines.vehicle.perception import (
     Seen,
     path_ahead,
 )
-from genba.machines.vehicle.simulator import CURVATURES_M, GREEN, WAYPOINTS_M
+from genba.machines.vehicle.simulator import CURVATURES_M, GREEN, MAX_CURVATURE, WAYPOINTS_M
 from genba.machines.vehicle.tracks import NUM_BELIEVED
 from genba.machines.vehicle.traffic import HEADING, KIND, LENGTH, SPEED, WIDTH, X, Y
 from genba.machines.vehicle.traffic_process import PERSON, STEP_S
@@ -58,8 +58,6 @@ ROOM_M, ROOM_ALONG_M, PERSON_ROOM_M = (0.5, 0.25), 1.0, 0.1
 MOVING_S, MOVING_ROOM_M = 6.0, 0.8
 #: the car starts like this, and goes round at this speed
 START_MPS2, SPEED_MPS = 1.2, 3.5
-#: largest curvature that the channel holds
-MAX_CURVATURE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ def find_bend(seen: Seen) -> Bend | None:
             break
         if not chosen and seen.stood_s[i] < STOOD_S - 1.0:
             return None
-        chosen.append(int(i))
+        chosen.append(i)
         reach_m = spans[i][1] + QUEUE_GAP_M
     if not chosen:
         return None
